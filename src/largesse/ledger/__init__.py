@@ -1,0 +1,111 @@
+"""
+The ledger: moves integers between accounts, knows nothing of coins or gifts.
+
+Eight calls, the same for every engine. An answer is given when what it says is on the disk.
+"""
+
+from collections.abc import AsyncIterator, Iterable, Sequence
+from typing import Protocol
+
+import msgspec
+
+from largesse.ledger.model import (
+    Account,
+    AccountOutcome,
+    Chain,
+    Change,
+    Posted,
+    Refused,
+    Result,
+)
+
+CHAIN_TRANSFERS_MAX = 255
+"""Transfers in one chain."""
+CHAINS_WAITING_MAX = 16_384
+"""Chains that may wait for the ledger; one more is refused with `ledger_busy`."""
+PAGE_MAX = 1_000
+"""Rows in one page of `account_transfers`, changes in one page of `changes`."""
+
+
+class AccountFilter(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    Which transfers of an account: newest first, at most `limit` of them.
+
+    `before` is the id of a transfer of this account; the page begins with the one before it (None
+    begins with the newest). `codes` keeps only transfers with one of these codes; empty keeps all.
+    """
+
+    before: bytes | None = None
+    codes: frozenset[int] = frozenset()
+    debits: bool = True
+    credits: bool = True
+    limit: int = 50
+
+
+class Problem(msgspec.Struct, frozen=True):
+    """Something in the ledger's file that cannot have come from the ledger."""
+
+    what: str
+    where: str
+
+
+class Ledger(Protocol):
+    """What every engine offers. Every method may raise `LedgerUnavailable`."""
+
+    async def create_accounts(self, accounts: Sequence[Account]) -> list[AccountOutcome]:
+        """Create accounts, each on its own; one that is there already answers `exists`."""
+        ...
+
+    async def create_transfers(
+        self, chains: Sequence[Chain], balances_of: Sequence[bytes] = ()
+    ) -> list[Result]:
+        """
+        Create each chain whole or not at all, in this order, and answer each with one outcome.
+
+        Each result also holds the balances of the accounts in `balances_of` right after it.
+
+        Raises:
+            Rejected: ledger_busy when too many chains wait already.
+            LedgerUnavailable: the outcome is unknown; ask again with the same ids.
+        """
+        ...
+
+    async def lookup_accounts(self, account_ids: Iterable[bytes]) -> list[Account | None]:
+        """The accounts in the order asked, None where there is none."""
+        ...
+
+    async def lookup_transfers(self, transfer_ids: Iterable[bytes]) -> list[Posted | None]:
+        """The transfers in the order asked, None where there is none."""
+        ...
+
+    async def lookup_refused(self, transfer_ids: Iterable[bytes]) -> list[Refused | None]:
+        """The refusals that used up these ids, None where the id was never refused."""
+        ...
+
+    async def account_transfers(self, account_id: bytes, filter: AccountFilter) -> list[Posted]:
+        """The transfers that debited or credited the account, newest first."""
+        ...
+
+    async def changes(self, after: int, limit: int = PAGE_MAX) -> list[Change]:
+        """What happened after this timestamp, oldest first; 0 begins at the beginning."""
+        ...
+
+    def verify(self) -> AsyncIterator[Problem | int]:
+        """
+        Recompute everything from the beginning: batch hashes, totals, histories, constraints.
+
+        Yields each `Problem`, and now and then the number of transfers read so far, for progress.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Finish what was taken on, then let go of the file or the connection."""
+        ...
+
+
+class LedgerUnavailable(Exception):
+    """
+    The ledger could not say what happened: a full disk, a lost connection, a shutdown.
+
+    Whether a chain was created is unknown until it is asked for again with the same ids.
+    """
