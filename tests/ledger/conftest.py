@@ -4,12 +4,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import pytest
-from tests import ledger_script
-from tests.ledger.oracle import Oracle
 
-from largesse.clock import ManualClock
+from largesse.clock import Clock, ManualClock
 from largesse.ledger import Ledger
 from largesse.ledger.memory import MemoryLedger
+from largesse.ledger.sqlite import SqliteLedger
+from tests import ledger_script
+from tests.ledger.oracle import Oracle
 
 Check = Callable[[str], Awaitable[None]]
 
@@ -19,14 +20,12 @@ def clock() -> ManualClock:
     return ManualClock()
 
 
-async def open_engine(name: str, path: Path, clock: ManualClock) -> Ledger:
+async def open_engine(name: str, path: Path, clock: Clock) -> Ledger:
     if name == "oracle":
         return Oracle(clock)
     if name == "memory":
         return MemoryLedger(clock)
     assert name == "sqlite"
-    from largesse.ledger.sqlite import SqliteLedger
-
     return await SqliteLedger.open(path, clock)
 
 

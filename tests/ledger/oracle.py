@@ -238,7 +238,14 @@ class Oracle:
         if existing is not None:
             # Doubtful: source `create_account_exists` compares all flags as they are now, `closed`
             # too, so an account asked for again after it was closed answers different_flags.
-            for name in ("flags", "user_data_128", "user_data_64", "user_data_32", "ledger", "code"):
+            for name in (
+                "flags",
+                "user_data_128",
+                "user_data_64",
+                "user_data_32",
+                "ledger",
+                "code",
+            ):
                 if getattr(asked, name) != getattr(existing, name):
                     return AccountOutcome(f"exists_with_different_{name}")
             return AccountOutcome.EXISTS

@@ -14,9 +14,6 @@ import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.ledger.conftest import open_engine
-from tests.ledger.oracle import Oracle
-from tests.ledger_script import id_of, let_expire
 
 from largesse import ids
 from largesse.clock import ManualClock
@@ -34,6 +31,9 @@ from largesse.ledger.model import (
     Transfer,
     TransferFlags,
 )
+from tests.ledger.conftest import open_engine
+from tests.ledger.oracle import Oracle
+from tests.ledger_script import id_of, let_expire
 
 LIMIT_DEBITS = AccountFlags.DEBITS_MUST_NOT_EXCEED_CREDITS
 LIMIT_CREDITS = AccountFlags.CREDITS_MUST_NOT_EXCEED_DEBITS

@@ -1,7 +1,6 @@
 """The SQLite ledger's file: what is on the disk, and what is found out about it."""
 
 import asyncio
-import ctypes.util
 import os
 import re
 import shutil
@@ -13,14 +12,14 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
-from tests.ledger.sqlite_worker import ACCOUNTS, BANK, EARNINGS, WALLET, chain_of
-from tests.ledger_script import check
 
 from largesse.clock import ManualClock, SystemClock
 from largesse.errors import Rejected
 from largesse.ledger import LedgerUnavailable, Problem
-from largesse.ledger.model import Outcome
+from largesse.ledger.model import Change, Outcome
 from largesse.ledger.sqlite import SqliteLedger
+from tests.ledger.sqlite_worker import ACCOUNTS, BANK, EARNINGS, WALLET, chain_of
+from tests.ledger_script import check
 
 WORKER = Path(__file__).with_name("sqlite_worker.py")
 EVENTFUL = """
@@ -54,14 +53,14 @@ async def problems(ledger: SqliteLedger) -> list[Problem]:
 
 
 @pytest.fixture
-async def eventful(tmp_path: Path, clock: ManualClock) -> AsyncIterator[Path]:
+async def eventful(tmp_path: Path, clock: ManualClock) -> Path:
     """The file of a ledger in which one of everything happened, closed."""
     path = tmp_path / "ledger.sqlite"
     ledger = await SqliteLedger.open(path, clock)
     await check(ledger, clock, EVENTFUL)
     assert await problems(ledger) == []
     await ledger.close()
-    yield path
+    return path
 
 
 async def found_out(path: Path) -> bool:
@@ -329,11 +328,11 @@ async def test_a_file_that_is_not_a_ledger_is_left_alone(tmp_path: Path) -> None
 async def test_a_newer_ledger_is_refused(eventful: Path, clock: ManualClock) -> None:
     db = sqlite3.connect(eventful)
     db.execute("PRAGMA user_version = 99")
-    db.close()
-    before = eventful.read_bytes()
+    before = list(db.iterdump())
     with pytest.raises(Rejected, match="ledger_newer"):
         await SqliteLedger.open(eventful, clock)
-    assert eventful.read_bytes() == before
+    assert list(db.iterdump()) == before
+    db.close()
 
 
 async def test_a_ledger_in_no_folder_is_unavailable(tmp_path: Path, clock: ManualClock) -> None:
@@ -363,13 +362,17 @@ def strace_output(path: Path, trace: Path) -> str:
     """What the worker did to its files for twenty chains, one after the other."""
     if shutil.which("strace") is None:
         pytest.skip("strace is not installed")
-    tried = subprocess.run(["strace", "-f", "-o", os.devnull, "true"], capture_output=True)
+    tried = subprocess.run(["strace", "-f", "-o", os.devnull, "true"], check=False)
     if tried.returncode != 0:
         pytest.skip("this machine does not let strace trace")
     calls = "trace=fdatasync,fsync,pwrite64,write"
     strace = ["strace", "-f", "-y", "-s", "64", "-e", calls, "-o", str(trace)]
     done = subprocess.run(
-        [*strace, *worker(path, 1, 20, 1)], env=environment(), capture_output=True, timeout=60
+        [*strace, *worker(path, 1, 20, 1)],
+        check=False,
+        env=environment(),
+        capture_output=True,
+        timeout=60,
     )
     assert done.returncode == 0, done.stderr.decode()
     return trace.read_text()
@@ -461,7 +464,7 @@ async def _check_after_death(path: Path, acknowledged: set[int], asked: set[int]
     await ledger.close()
 
 
-async def _all_changes(ledger: SqliteLedger) -> AsyncIterator:
+async def _all_changes(ledger: SqliteLedger) -> AsyncIterator[Change]:
     after = 0
     while page := await ledger.changes(after):
         for change in page:
@@ -475,12 +478,12 @@ async def _all_changes(ledger: SqliteLedger) -> AsyncIterator:
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A disk of four megabytes."""
-    if os.geteuid() != 0 or ctypes.util.find_library("c") is None:
+    if os.geteuid() != 0:
         pytest.skip("only root may mount a small disk")
     folder = tmp_path / "small"
     folder.mkdir()
     mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(folder)], capture_output=True
+        ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(folder)], check=False
     )
     if mounted.returncode != 0:
         pytest.skip("this machine does not let root mount a small disk")
@@ -515,10 +518,10 @@ async def test_a_full_disk_stops_the_ledger_and_room_lets_it_go_on(small_disk: P
     assert acknowledged
 
     # Still full: still no, and what was acknowledged can still be read.
-    with pytest.raises(LedgerUnavailable):
-        for n in range(number, number + 2_000):
-            await ledger.create_transfers([chain_of(n)])
-            acknowledged.append(n)
+    refused = len(unknown)
+    while len(unknown) == refused:
+        await ask(number)
+        number += 1
     found = await ledger.lookup_transfers([chain_of(n)[1].id for n in acknowledged])
     assert None not in found
 

@@ -18,6 +18,9 @@ ACCOUNT_SIZE = _ACCOUNT.size
 ACCOUNT_CREATION_SIZE = _ACCOUNT_CREATION.size
 _pack_transfer = _TRANSFER.pack
 
+ROWS_MAX = 16_384
+"""Rows of one kind in a batch: the row numbers that `sqlite.sql` makes to cut by."""
+
 EVENT_SIZE = 17
 EVENT_ACCOUNT = b"\x01"
 EVENT_CHAIN_HEAD = b"\x02"
@@ -151,3 +154,8 @@ def encode_account_creation(account: Account, closed_flag: int) -> bytes:
         account.user_data_32,
         account.timestamp,
     )
+
+
+def encode_batch_head(sequence: int, first_timestamp: int, last_timestamp: int) -> bytes:
+    """The numbers of a batch, as its hash covers them."""
+    return b"".join([n.to_bytes(8, "big") for n in (sequence, first_timestamp, last_timestamp)])

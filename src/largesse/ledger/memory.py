@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 import msgspec
 
 from largesse.clock import Clock
-from largesse.ledger import CHAIN_TRANSFERS_MAX, PAGE_MAX, AccountFilter, Problem, rules
+from largesse.ledger import PAGE_MAX, AccountFilter, Problem, rules
 from largesse.ledger.history import balance_of, walk
 from largesse.ledger.model import (
     Account,
@@ -52,6 +52,7 @@ class MemoryLedger:
     async def create_transfers(
         self, chains: Sequence[Chain], balances_of: Sequence[bytes] = ()
     ) -> list[Result]:
+        rules.assert_askable(chains)
         self._begin()
         return [self._decide(chain, balances_of) for chain in chains]
 
@@ -66,7 +67,6 @@ class MemoryLedger:
                 self._changes.append(Change(self._last, ChangeKind.EXPIRED, chain))
 
     def _decide(self, chain: Chain, balances_of: Sequence[bytes]) -> Result:
-        assert 0 < len(chain) <= CHAIN_TRANSFERS_MAX
         created: list[Posted] = []
         timestamp = self._last + 1
         outcome = rules.create_chain(self._state, chain, timestamp, created)

@@ -14,6 +14,7 @@ from heapq import heappop, heappush
 import msgspec
 
 from largesse import ids
+from largesse.ledger import CHAIN_TRANSFERS_MAX
 from largesse.ledger.model import (
     AMOUNT_MAX,
     PASSING_OUTCOMES,
@@ -135,6 +136,19 @@ def _account_exists(existing: Account, asked: Account) -> AccountOutcome:
     return AccountOutcome.EXISTS
 
 
+def assert_askable(chains: Sequence[Chain]) -> None:
+    """
+    What only a programming error can ask for is stopped at its caller, before it meets the others.
+
+    Also the one look at each amount's range: everything behind it relies on that.
+    """
+    for chain in chains:
+        assert 0 < len(chain) <= CHAIN_TRANSFERS_MAX
+        for transfer in chain:
+            assert len(transfer.id) == ids.SIZE
+            assert 0 <= transfer.amount <= AMOUNT_MAX
+
+
 def create_chain(state: State, chain: Chain, timestamp: int, created: list[Posted]) -> Outcome:
     """
     Create the chain whole or not at all; its transfers' timestamps count up from `timestamp`.
@@ -212,7 +226,6 @@ def create_transfer(state: State, t: Transfer, timestamp: int, created: list[Pos
     if flags & _BALANCING:
         t = _replace(t, amount=_balanced(t, debit, credit))
     amount = t.amount
-    assert 0 <= amount <= AMOUNT_MAX
     debits = debit.debits_posted + amount
     credits = credit.credits_posted + amount
     debits_all = debits + debit.debits_pending
@@ -394,7 +407,6 @@ def _post_or_void(state: State, t: Transfer, timestamp: int, created: list[Poste
     void = bool(t.flags & _VOID)
     whole = t.amount == 0 if void else t.amount == AMOUNT_MAX
     amount = p.amount if whole else t.amount
-    assert amount >= 0
     if amount > p.amount:
         return Outcome.EXCEEDS_PENDING_TRANSFER_AMOUNT
     if void and amount < p.amount:
@@ -564,17 +576,3 @@ def _as_completed(t: Transfer, e: Transfer, p: Transfer) -> Transfer:
         ledger=t.ledger or e.ledger,
         code=t.code or e.code,
     )
-
-
-def needed_ids(chains: Sequence[Chain]) -> tuple[set[bytes], set[bytes]]:
-    """The transfers and the accounts that deciding these chains may look at."""
-    transfers: set[bytes] = set()
-    accounts: set[bytes] = set()
-    for chain in chains:
-        for t in chain:
-            transfers.add(t.id)
-            if t.pending_id != _ZERO:
-                transfers.add(t.pending_id)
-            accounts.add(t.debit_account_id)
-            accounts.add(t.credit_account_id)
-    return transfers, accounts

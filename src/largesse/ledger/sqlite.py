@@ -26,7 +26,6 @@ from largesse import ids
 from largesse.clock import Clock
 from largesse.errors import Rejected
 from largesse.ledger import (
-    CHAIN_TRANSFERS_MAX,
     CHAINS_WAITING_MAX,
     PAGE_MAX,
     AccountFilter,
@@ -56,8 +55,10 @@ from largesse.ledger.threads import FileThread
 T = TypeVar("T")
 
 BATCH_CHAINS_MAX = 1_024
-BATCH_TRANSFERS_MAX = 8_000
-"""A batch is closed when it holds so many; one chain may go over by its own length."""
+BATCH_TRANSFERS_MAX = 4_096
+"""A batch takes no further request when it holds so many chains or transfers."""
+REQUEST_TRANSFERS_MAX = 2_048
+"""A larger call is cut into requests of about this size, so a batch stays below the row numbers."""
 BATCHES_IN_FLIGHT_MAX = 2
 """One being written, one decided and next in line."""
 RECENT_IDS_MAX = 65_536
@@ -137,25 +138,34 @@ class SqliteLedger:
     # What is asked ---------------------------------------------------------------------------
 
     async def create_accounts(self, accounts: Sequence[Account]) -> list[AccountOutcome]:
-        outcomes: list[AccountOutcome] = await self._ask((), (), accounts)
-        return outcomes
+        size = REQUEST_TRANSFERS_MAX
+        slices = [accounts[n : n + size] for n in range(0, len(accounts), size)]
+        self._admit(len(slices))
+        requests = [self._ask((), (), each) for each in slices]
+        return [outcome for request in requests for outcome in await request]
 
     async def create_transfers(
         self, chains: Sequence[Chain], balances_of: Sequence[bytes] = ()
     ) -> list[Result]:
-        results: list[Result] = await self._ask(chains, balances_of, ())
-        return results
+        rules.assert_askable(chains)
+        self._admit(len(chains))
+        if len(chains) == 1:
+            results: list[Result] = await self._ask(chains, balances_of, ())
+            return results
+        requests = [self._ask(each, balances_of, ()) for each in _slices(chains)]
+        return [result for request in requests for result in await request]
 
-    def _ask(
-        self, chains: Sequence[Chain], balances_of: Sequence[bytes], accounts: Sequence[Account]
-    ) -> "asyncio.Future[Any]":
-        size = len(chains) or 1
+    def _admit(self, size: int) -> None:
         if self._closing:
             raise LedgerUnavailable("the ledger is closing")
         if self._chains_waiting and self._chains_waiting + size > CHAINS_WAITING_MAX:
             raise Rejected("ledger_busy", waiting=self._chains_waiting)
+
+    def _ask(
+        self, chains: Sequence[Chain], balances_of: Sequence[bytes], accounts: Sequence[Account]
+    ) -> "asyncio.Future[Any]":
         future: asyncio.Future[Any] = self._loop.create_future()
-        self._chains_waiting += size
+        self._chains_waiting += len(chains) or 1
         self._waiting.append(_Request(chains, balances_of, accounts, future))
         if self._wake is not None:
             self._wake_up()
@@ -245,7 +255,7 @@ class SqliteLedger:
 
     async def _turn(self) -> None:
         """Take what waits, load what it needs, decide it, hand it to the writer."""
-        requests = self._take()
+        requests: list[_Request] = []
         try:
             if self._stale:
                 while self._in_flight:
@@ -253,12 +263,16 @@ class SqliteLedger:
                 await self._reload()
             now = max(self._last + 1, self._clock.now())
             due = rules.take_due(self._expiries, now, EXPIRIES_BATCH_MAX)
+            # All that has run out is given back before anybody is decided, in batches of its own
+            # where it is much.
+            if len(due) < EXPIRIES_BATCH_MAX:
+                requests = self._take()
             state = await self._load(requests, due)
             batch = self._decide(state, requests, due, now)
         except Exception as problem:
             # Memory may be half changed, by a lost disk or by a broken assertion of ours.
             self._stale = True
-            _fail(requests, problem)
+            _fail(requests or self._take(), problem)
             return
         self._in_flight += 1
         self._writer.submit(
@@ -352,7 +366,6 @@ class SqliteLedger:
                 if account.id not in accounts:
                     wanted_accounts.add(account.id)
             for chain in request.chains:
-                assert 0 < len(chain) <= CHAIN_TRANSFERS_MAX
                 for t in chain:
                     id = t.id
                     if id <= floor or id in recent or id in less_recent:
@@ -425,6 +438,8 @@ class SqliteLedger:
             touched.add(t.credit_account_id)
             if t.flags & _TWO_PHASE:
                 pending_ids.append(t.id if t.pending_id == ids.ZERO else t.pending_id)
+        assert len(created) <= encoding.ROWS_MAX
+        assert len(touched) <= encoding.ROWS_MAX
         self._sequence += 1
         accounts = state.accounts
         batch = Batch(
@@ -502,10 +517,24 @@ def batch_hash(
     previous: bytes, batch: Batch, creations: Sequence[bytes], expiries: Sequence[bytes]
 ) -> bytes:
     """SHA-256 over the hash before it and everything that the batch did."""
-    parts = [previous, batch.sequence.to_bytes(8, "big"), batch.events, *creations]
+    head = encoding.encode_batch_head(batch.sequence, batch.first_timestamp, batch.last_timestamp)
+    parts = [previous, head, batch.events, *creations]
     parts += [batch.transfers, *expiries]
     parts += [part for row in batch.refused for part in row]
     return sha256(b"".join(parts)).digest()
+
+
+def _slices(chains: Sequence[Chain]) -> list[list[Chain]]:
+    """Cut a large call into requests; none is more than one chain above the size aimed at."""
+    slices: list[list[Chain]] = []
+    size = REQUEST_TRANSFERS_MAX
+    for chain in chains:
+        if size >= REQUEST_TRANSFERS_MAX:
+            slices.append([])
+            size = 0
+        slices[-1].append(chain)
+        size += len(chain)
+    return slices
 
 
 def _fail(requests: list[_Request], problem: BaseException) -> None:

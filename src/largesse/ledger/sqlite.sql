@@ -31,7 +31,7 @@ CREATE INDEX pendings_open ON pendings (expires_at) WHERE status = 1;
 -- The row numbers that the trigger cuts by.
 CREATE TABLE numbers (n INTEGER PRIMARY KEY) STRICT;
 INSERT INTO numbers (n)
-    WITH RECURSIVE counting (n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM counting WHERE n < 16383)
+    WITH RECURSIVE counting (n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM counting WHERE n < {rows_max} - 1)
     SELECT n FROM counting;
 
 CREATE VIEW incoming_batch AS

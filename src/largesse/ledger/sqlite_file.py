@@ -109,6 +109,7 @@ def _check_format(db: Connection, path: Path) -> None:
 def _lay_out(db: Connection) -> None:
     schema = files("largesse.ledger").joinpath("sqlite.sql").read_text()
     schema = schema.replace("{transfer_size}", str(encoding.TRANSFER_SIZE))
+    schema = schema.replace("{rows_max}", str(encoding.ROWS_MAX))
     schema = schema.replace("{account_size}", str(encoding.ACCOUNT_SIZE))
     db.executescript(
         f"BEGIN IMMEDIATE; {schema} {views()}"

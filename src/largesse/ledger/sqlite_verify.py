@@ -16,7 +16,7 @@ import msgspec
 from largesse import ids
 from largesse.ledger import LedgerUnavailable, Problem, encoding, sqlite_file
 from largesse.ledger.model import Account, AccountFlags, Posted, TransferFlags
-from largesse.ledger.rules import PendingStatus
+from largesse.ledger.rules import SECOND, Pending, PendingStatus
 from largesse.ledger.threads import FileThread
 
 _CLOSED = int(AccountFlags.CLOSED)
@@ -65,7 +65,7 @@ class _Verification:
         self._db = db
         self._accounts: dict[bytes, Account] = {}
         self._pendings: dict[bytes, Posted] = {}
-        self._statuses: dict[bytes, PendingStatus] = {}
+        self._fates: dict[bytes, Pending] = {}
         self._counts = {"transfers": 0, "accounts": 0, "refused": 0}
         self._last_timestamp = 0
 
@@ -88,7 +88,8 @@ class _Verification:
                 continue
             for problem in problems:
                 yield Problem(problem, where)
-            computed = sha256(hash + sequence.to_bytes(8, "big") + events + content).digest()
+            head = encoding.encode_batch_head(sequence, first, last)
+            computed = sha256(hash + head + events + content).digest()
             if computed != stored:
                 yield Problem("its content is not what was hashed when it was written", where)
             # Go on from what is written, so that one edited batch is one finding.
@@ -129,7 +130,7 @@ class _Verification:
                 )
             elif kind == encoding.EVENT_EXPIRED:
                 problems += self._time(pendings[id].resolved_at, first, last)
-                self._resolve(self._pendings[id], PendingStatus.EXPIRED)
+                self._resolve(self._pendings[id], PendingStatus.EXPIRED, pendings[id].resolved_at)
             elif id in posted:
                 problems += self._time(posted[id].timestamp, first, last)
                 problems += self._apply(posted[id])
@@ -154,12 +155,14 @@ class _Verification:
             debit.flags |= _CLOSED if t.flags & _CLOSING_DEBIT else 0
             credit.flags |= _CLOSED if t.flags & _CLOSING_CREDIT else 0
             self._pendings[t.id] = posted
-            self._statuses[t.id] = PendingStatus.PENDING
+            expires_at = posted.timestamp + t.timeout * SECOND if t.timeout else 0
+            self._fates[t.id] = Pending(t.id, PendingStatus.PENDING, expires_at)
         else:
             if t.pending_id != ids.ZERO:
                 void = bool(t.flags & _VOID)
                 pending = self._pendings[t.pending_id]
-                self._resolve(pending, PendingStatus.VOIDED if void else PendingStatus.POSTED)
+                status = PendingStatus.VOIDED if void else PendingStatus.POSTED
+                self._resolve(pending, status, posted.timestamp)
             if not t.flags & _VOID:
                 debit.debits_posted += t.amount
                 credit.credits_posted += t.amount
@@ -182,7 +185,7 @@ class _Verification:
                 problems.append(f"account {ids.text(account.id)} is beyond its limit")
         return problems
 
-    def _resolve(self, pending: Posted, status: PendingStatus) -> None:
+    def _resolve(self, pending: Posted, status: PendingStatus, resolved_at: int) -> None:
         t = pending.transfer
         debit, credit = self._accounts[t.debit_account_id], self._accounts[t.credit_account_id]
         debit.debits_pending -= t.amount
@@ -190,7 +193,8 @@ class _Verification:
         if status is not PendingStatus.POSTED:
             debit.flags &= ~_CLOSED if t.flags & _CLOSING_DEBIT else ~0
             credit.flags &= ~_CLOSED if t.flags & _CLOSING_CREDIT else ~0
-        self._statuses[t.id] = status
+        fate = self._fates[t.id]
+        fate.status, fate.resolved_at = status, resolved_at
 
     def _totals(self) -> Iterator[Problem]:
         """The file's own idea of every account, row count and pending against ours."""
@@ -207,9 +211,15 @@ class _Verification:
             [count] = self._db.execute(f"SELECT count(*) FROM {table}").fetchone()  # noqa: S608
             if count != expected:
                 yield Problem(f"{count} rows where the batches made {expected}", table)
-        statuses = dict(self._db.execute("SELECT id, status FROM pendings"))
-        if statuses != {id: int(status) for id, status in self._statuses.items()}:
+        stored = set(self._db.execute("SELECT id, status, expires_at, resolved_at FROM pendings"))
+        if stored != {
+            (id, int(fate.status), fate.expires_at, fate.resolved_at)
+            for id, fate in self._fates.items()
+        }:
             yield Problem("pending transfers are not where the batches left them", "pendings")
+        numbers = self._db.execute("SELECT min(n), max(n), count(*) FROM numbers").fetchone()
+        if numbers != (0, encoding.ROWS_MAX - 1, encoding.ROWS_MAX):
+            yield Problem("the row numbers that batches are cut by are not whole", "numbers")
 
 
 def _within_limits(account: Account) -> bool:
