@@ -23,6 +23,7 @@ Everything is on ledger 1 and has code 1 if not said otherwise. `#` begins a com
 """
 
 from collections.abc import Callable
+from typing import Any
 
 from largesse import ids
 from largesse.clock import SECOND, ManualClock
@@ -184,7 +185,7 @@ def _read_fields(words: list[str]) -> dict[str, int | bytes]:
 
 def _read_transfer(words: list[str]) -> Transfer:
     name, debit, credit, amount, *rest = words
-    fields: dict = {"ledger": 1, "code": 1} | _read_fields(rest)
+    fields: dict[str, Any] = {"ledger": 1, "code": 1} | _read_fields(rest)
     return Transfer(
         id=id_of(name),
         debit_account_id=id_of(debit),
@@ -210,7 +211,7 @@ def _read_void(words: list[str]) -> Transfer:
 
 
 def _resolving(name: str, pending: str, amount: str, rest: list[str], kind: str) -> Transfer:
-    fields: dict = {
+    fields: dict[str, Any] = {
         "debit_account_id": ids.ZERO,
         "credit_account_id": ids.ZERO,
         "ledger": 0,
@@ -237,7 +238,7 @@ def _read_account(words: list[str]) -> Account:
             flags |= AccountFlags(1)
         else:
             raise ValueError(word)
-    fields: dict = {"ledger": 1, "code": 1} | _read_fields(rest)
+    fields: dict[str, Any] = {"ledger": 1, "code": 1} | _read_fields(rest)
     fields["flags"] = int(flags)
     return Account(id=id_of(name), **fields)
 

@@ -278,6 +278,11 @@ def test_the_content_is_the_same_for_files_that_say_the_same() -> None:
     assert load(other_way_round).content == load().content
     assert load(items=SMALL_ITEMS + "enabled = true\n").content == load().content
 
+    [rose] = SMALL_ITEMS.split("format = 1")[1:]
+    kite = rose.replace("number = 1", "number = 2").replace("rose", "kite")
+    one_way, other_way = (f"format = 1{rose}{kite}", f"format = 1{kite}{rose}")
+    assert load(items=one_way).content == load(items=other_way).content
+
 
 @pytest.mark.parametrize(
     ("packages", "items"),
@@ -377,6 +382,11 @@ def exact(fields: str) -> str:
         (SMALL_PACKAGES.replace("format = 1", ""), "format must be 1; it is missing"),
         ("format = 1\nlists = 7", "lists must be a list of tables"),
         (f"{SMALL_PACKAGES}exact = 7", "must be a table"),
+        (f"prices = 7\n{SMALL_PACKAGES}", "unknown field prices; there are format, lists"),
+        (
+            f"{SMALL_PACKAGES}since = 7",
+            "unknown field since; there are channel, country, currency, exact, packages, tax_rate_bps",
+        ),
         (
             exact("coins = 10, amount = 9, minimum = 5, maximum = 500"),
             "100 coins would cost less than the package few",

@@ -1,15 +1,20 @@
 """Each posting, drawn as T-accounts and compared with what was once read and found right."""
 
+import re
+from pathlib import Path
+
 import pytest
 
 from largesse import ids
 from largesse.books import chart, checks, lots, postings, statements
-from largesse.books.chart import Environment, TransferCode
+from largesse.books.chart import AccountCode, Environment, TransferCode
 from largesse.ledger.model import Outcome
 from largesse.money import Price
 from tests.books import desk as desks
 from tests.books.desk import ANA, BO, CLEO, ROOM, SPRING, TEST, Desk, chain_id, order, totals
 from tests.books.t_accounts import GOLDENS, check_golden, drawing
+
+PAGE = Path(__file__).parents[2] / "docs" / "reference" / "chart-of-accounts.md"
 
 
 @pytest.fixture
@@ -83,6 +88,27 @@ async def test_every_posting_has_its_golden_file_and_its_page():
         and getattr(function, "__annotations__", {}).get("return") is postings.Chain
     }
     assert chains == made
+    for name in made:
+        assert f"### {name}\n" in PAGE.read_text()
+
+
+def test_the_page_lists_every_account_and_every_code():
+    """The chart of accounts is what operators read; it may not lag behind `chart.py`."""
+    page = PAGE.read_text()
+    accounts = dict(re.findall(r"^\| `(\w+)[^|]*\| \w+ \| (\d+) \|", page, re.MULTILINE))
+    assert accounts == {code.name.lower(): str(int(code)) for code in AccountCode}
+    debit = set(re.findall(r"^\| `(\w+)[^|]*\| \w+ \| \d+ \| debit \|", page, re.MULTILINE))
+    assert debit == {code.name.lower() for code in AccountCode if chart.is_debit_account(code)}
+    rows = re.findall(r"^\| (\d+) (\w+) \| \w+ \| `(\w+)[^|]*\| `(\w+)", page, re.MULTILINE)
+    codes = {name: (int(number), debit, credit) for number, name, debit, credit in rows}
+    assert codes == {
+        TransferCode(code).name.lower(): (
+            int(code),
+            chart.code_name(sides[0]),
+            chart.code_name(sides[1]),
+        )
+        for code, sides in chart.SIDES.items()
+    }
 
 
 async def test_what_a_viewer_owes_is_repaid_first_and_no_more_than_was_bought(desk):

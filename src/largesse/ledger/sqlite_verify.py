@@ -211,8 +211,8 @@ class _Verification:
             [count] = self._db.execute(f"SELECT count(*) FROM {table}").fetchone()  # noqa: S608
             if count != expected:
                 yield Problem(f"{count} rows where the batches made {expected}", table)
-        stored = set(self._db.execute("SELECT id, status, expires_at, resolved_at FROM pendings"))
-        if stored != {
+        fates = set(self._db.execute("SELECT id, status, expires_at, resolved_at FROM pendings"))
+        if fates != {
             (id, int(fate.status), fate.expires_at, fate.resolved_at)
             for id, fate in self._fates.items()
         }:

@@ -1,0 +1,103 @@
+# Largesse. `make` alone lists what can be asked for.
+#
+# Needs git, make and Python 3.11; everything else is installed into .venv, at the versions of
+# constraints.txt. Stamps in .venv remember what is installed, so a second run begins at once.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3 || echo python3.11)
+BIN := .venv/bin
+PINS := pyproject.toml constraints.txt
+INSTALL := PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt \
+	PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install --quiet
+DEBIAN_TEST_PACKAGES := chromium strace wrk
+ARGS ?=
+
+.PHONY: help
+help:  ## List what can be asked for.
+	@echo "make <target>, where the target is:"
+	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/  \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
+
+.PHONY: run
+run: .venv/installed  ## Start the demo: a living economy on this machine (ARGS="--reset" begins afresh).
+	@$(BIN)/largesse demo $(ARGS)
+
+.PHONY: test
+test: .venv/installed-test test-tools  ## Run every test (ARGS="tests/books" runs some).
+	$(BIN)/python -m pytest $(ARGS)
+
+.PHONY: check
+check: .venv/installed-test  ## Look at style and types, without running anything.
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+.PHONY: format
+format: .venv/installed-test  ## Bring every file into the project's format.
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+.PHONY: constraints
+constraints:  ## Pin the newest versions that pyproject.toml allows in constraints.txt.
+	rm -rf .venv/pins && $(PYTHON) -m venv .venv/pins
+	.venv/pins/bin/pip install --quiet -e '.[test,bench]' hatchling editables
+	{ sed -n '/^#/p' constraints.txt; .venv/pins/bin/pip freeze --exclude-editable; } > constraints.new
+	mv constraints.new constraints.txt
+	rm -rf .venv/pins
+
+.PHONY: clean
+clean:  ## Remove what was installed and cached here; data folders stay.
+	rm -rf .venv .pytest_cache .ruff_cache .mypy_cache .hypothesis dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# What is installed ---------------------------------------------------------------------------
+
+.venv/made:
+	@command -v '$(PYTHON)' > /dev/null || { \
+	    echo "Python 3.11 is missing. On Debian install it with: apt-get install -y python3 python3-venv" >&2; \
+	    exit 1; }
+	@'$(PYTHON)' -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	    echo "$(PYTHON) is too old: Largesse needs Python 3.11. Name another one: make run PYTHON=python3.11" >&2; \
+	    exit 1; }
+	@'$(PYTHON)' -c 'import ensurepip, venv' 2> /dev/null || { \
+	    package="python$$('$(PYTHON)' -c 'import sys; print("%d.%d" % sys.version_info[:2])')-venv"; \
+	    if [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null; then \
+	        echo "Installing $$package, which makes virtual environments."; \
+	        apt-get update -qq && apt-get install -y -qq "$$package" > /dev/null; \
+	    else \
+	        echo "Python cannot make virtual environments yet. Install that with: sudo apt-get install -y $$package" >&2; \
+	        exit 1; \
+	    fi; }
+	@echo "Making .venv."
+	@'$(PYTHON)' -m venv .venv
+	@touch $@
+
+.venv/installed: .venv/made $(PINS)
+	@echo "Installing what Largesse needs into .venv; this takes a minute the first time."
+	@$(INSTALL) -e .
+	@touch $@
+
+.venv/installed-test: .venv/made $(PINS)
+	@echo "Installing what the tests need into .venv."
+	@$(INSTALL) -e '.[test]'
+	@touch $@ .venv/installed
+
+.PHONY: test-tools
+test-tools:
+	@missing=""; \
+	for tool in $(DEBIAN_TEST_PACKAGES); do \
+	    command -v $$tool > /dev/null || missing="$$missing $$tool"; \
+	done; \
+	if [ -z "$$missing" ]; then exit 0; fi; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null; then \
+	    echo "Installing$$missing, which tests use."; \
+	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $$missing > /dev/null; \
+	elif [ "$$LARGESSE_TEST_BROWSER" = 0 ]; then \
+	    echo "Without$$missing: the tests that use them are skipped."; \
+	else \
+	    echo "Some tests use$$missing. Install that with: sudo apt-get install -y$$missing" >&2; \
+	    echo "Or run without those tests: LARGESSE_TEST_BROWSER=0 make test" >&2; \
+	    exit 1; \
+	fi

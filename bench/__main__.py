@@ -1,0 +1,66 @@
+"""The command: `python -m bench`, or `make bench`."""
+
+import argparse
+import gc
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from bench import http_gifts, ledger, machine, startup
+from largesse.cli.serving import COLLECT_AFTER, SWITCH_SECONDS
+
+PARTS = ("ledger", "http", "start")
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Measure what was asked for; the exit status is 1 only where books do not hold."""
+    asked = _parser().parse_args(arguments)
+    rounds = asked.rounds or (1 if asked.quick else 5)
+    console = Console()
+    gc.set_threshold(*COLLECT_AFTER)
+    sys.setswitchinterval(SWITCH_SECONDS)
+    held = True
+    with tempfile.TemporaryDirectory(prefix="largesse-bench-", dir=asked.folder) as place:
+        folder = Path(place)
+        console.print(machine.description(folder, rounds=rounds))
+        if "ledger" in asked.parts:
+            held &= ledger.run(
+                console,
+                folder,
+                None if asked.quick else asked.scratch or folder / "scratch",
+                rounds=rounds,
+                seconds=1 if asked.quick else asked.seconds,
+            )
+        used = folder / "none"
+        if "http" in asked.parts:
+            used, holds = http_gifts.measure(
+                console, folder, rounds=rounds, seconds=3 if asked.quick else 10
+            )
+            held &= holds
+        if "start" in asked.parts:
+            startup.measure(console, folder, used, rounds=rounds)
+    return 0 if held else 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument(
+        "parts", nargs="*", default=PARTS, choices=PARTS, help="what to measure (default: all)"
+    )
+    parser.add_argument("--quick", action="store_true", help="one short round, no full ledger")
+    parser.add_argument("--rounds", type=int, help="rounds of everything (default: 5)")
+    parser.add_argument(
+        "--seconds", type=float, default=3, help="of each ledger measurement (default: 3)"
+    )
+    parser.add_argument("--folder", type=Path, help="folder on the disk to measure")
+    parser.add_argument(
+        "--scratch", type=Path, help="folder that keeps the filled ledger between runs"
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,201 @@
+"""
+Gifts a second of the ledger alone, as `app.py` wires it, beside three that say what the figure means.
+
+In each round every system has its turn: ours on a fresh folder, ours with millions of transfers
+already there, the bare prototype, and the prototype with one transaction per gift. Ids and chains
+are made inside the measured time.
+"""
+
+import asyncio
+import gc
+import itertools
+import shutil
+import tempfile
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from bench.prototype import Gift, Prototype, balanced
+from bench.spread import milliseconds, rate, told
+from largesse import ids
+from largesse.books import chart
+from largesse.books.chart import Environment
+from largesse.cli import bench
+from largesse.cli.bench import CHAINS_PER_CALL, IN_FLIGHT, VIEWERS, Measured
+
+ROWS = (*(f"{n:,} in flight" for n in IN_FLIGHT), f"calls of {CHAINS_PER_CALL:,}")
+FULL_TRANSFERS = 5_000_000
+BATCH_MAX = 1_024
+Found = dict[tuple[str, str], list[Measured]]
+Run = Callable[[str, float], Awaitable[Measured]]
+
+
+async def measure(
+    console: Console, folder: Path, scratch: Path | None, *, rounds: int, seconds: float
+) -> bool:
+    """Print the table of all rounds; False where any books did not hold. No `scratch`: no full one."""
+    found: Found = {}
+    books: dict[str, str] = {}
+    full = None if scratch is None else await _filled(console, scratch)
+    for number in range(rounds):
+        with tempfile.TemporaryDirectory(dir=folder) as place:
+            fresh = Path(place)
+            await _ours(found, books, "largesse", fresh / "data", seconds=seconds)
+            if full is not None:
+                name = f"largesse, {FULL_TRANSFERS:,} transfers there before"
+                last = number == rounds - 1
+                await _ours(found, books, name, full, seconds=seconds, checked=last)
+            for name, batch_max in (
+                ("bare SQLite prototype, no rules", BATCH_MAX),
+                ("the same, one transaction a gift", 1),
+            ):
+                path = fresh / f"prototype-{batch_max}.sqlite"
+                await _prototype(found, books, name, path, batch_max=batch_max, seconds=seconds)
+    console.print(_table(found, books))
+    return all(word in ("hold", "balanced") for word in books.values())
+
+
+async def _ours(
+    found: Found,
+    books: dict[str, str],
+    name: str,
+    data: Path,
+    *,
+    seconds: float,
+    checked: bool = True,
+) -> None:
+    async with bench.opened(data) as app:
+        audience = await bench.seat(app.ledger, viewers=VIEWERS, environment=app.environment)
+        with _steady():
+            for row, in_flight in zip(ROWS, IN_FLIGHT, strict=False):
+                measured = await bench.gifts_one_by_one(
+                    app.ledger, audience, in_flight=in_flight, seconds=seconds
+                )
+                found.setdefault((name, row), []).append(measured)
+            measured = await bench.gifts_by_the_call(
+                app.ledger, audience, chains_per_call=CHAINS_PER_CALL, seconds=seconds
+            )
+            found.setdefault((name, ROWS[-1]), []).append(measured)
+        if checked:
+            failures = await bench.failures_in_books(app)
+            _note(books, name, "hold" if not failures else "; ".join(failures), good="hold")
+
+
+async def _prototype(
+    found: Found,
+    books: dict[str, str],
+    name: str,
+    path: Path,
+    *,
+    batch_max: int,
+    seconds: float,
+) -> None:
+    prototype = Prototype(path, batch_max=batch_max)
+    gifts = _plain_gifts()
+
+    async def send_one() -> None:
+        assert await prototype.create([next(gifts)]) == [True]
+
+    async def send_many() -> None:
+        assert all(await prototype.create(list(itertools.islice(gifts, CHAINS_PER_CALL))))
+
+    with _steady():
+        for row, in_flight in zip(ROWS, IN_FLIGHT, strict=False):
+            measured = await bench.drive(send_one, in_flight=in_flight, seconds=seconds)
+            found.setdefault((name, row), []).append(measured)
+        measured = await bench.drive(
+            send_many,
+            in_flight=bench.CALLS_IN_FLIGHT,
+            seconds=seconds,
+            gifts_per_call=CHAINS_PER_CALL,
+        )
+        found.setdefault((name, ROWS[-1]), []).append(measured)
+    await prototype.close()
+    _note(books, name, balanced(path), good="balanced")
+
+
+def _note(books: dict[str, str], name: str, word: str, *, good: str) -> None:
+    """Keep what a check of the books said; once it was bad it stays bad."""
+    if books.get(name, good) == good:
+        books[name] = word
+
+
+def _plain_gifts() -> Iterator[Gift]:
+    """The same gifts as ours, with ids made the same way, as the prototype's plain rows."""
+    house = Environment.TEST
+    viewer_ids = [ids.text(ids.derive("bench viewer", n)) for n in range(VIEWERS)]
+    wallets = {viewer_id: chart.wallet(house, viewer_id) for viewer_id in viewer_ids}
+    redeemed, issued = chart.redeemed(house), chart.diamonds_issued(house)
+    earnings = chart.earnings_held(house, ids.text(ids.derive("bench creator")))
+    room = ids.derive("bench room")
+    diamonds = bench.COINS * bench.SHARE_BPS
+    for viewer_id in itertools.cycle(viewer_ids):
+        id = ids.from_key(viewer_id, bench.fresh_key())
+        yield (
+            (id, wallets[viewer_id], redeemed, bench.COINS, chart.COIN, room, 1),
+            (ids.nth(id, 1), issued, earnings, diamonds, chart.DIAMOND, room, 1),
+        )
+
+
+@contextmanager
+def _steady() -> Iterator[None]:
+    """The process as `largesse serve` has it: what lives long is kept from the collector."""
+    gc.collect()
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
+
+
+async def _filled(console: Console, scratch: Path) -> Path:
+    """A folder with the transfers there already, filled once through the ledger and then kept."""
+    data = scratch / "filled"
+    done = scratch / "filled.done"
+    if done.exists():
+        return data
+    shutil.rmtree(data, ignore_errors=True)
+    async with bench.opened(data) as app:
+        audience = await bench.seat(app.ledger, viewers=VIEWERS, environment=app.environment)
+        with Progress(console=console, transient=True) as progress:
+            task = progress.add_task("Filling", total=FULL_TRANSFERS)
+            while not progress.finished:
+                measured = await bench.gifts_by_the_call(
+                    app.ledger, audience, chains_per_call=CHAINS_PER_CALL, seconds=1
+                )
+                progress.advance(task, 2 * measured.gifts)
+    done.touch()
+    return data
+
+
+def _table(found: Found, books: dict[str, str]) -> Table:
+    table = Table(title=f"Ledger: gifts/s, {VIEWERS:,} viewers, one creator", title_justify="left")
+    table.add_column("system")
+    for row in ROWS:
+        table.add_column(row, justify="right")
+    table.add_column("p50, p99 ms", justify="right")
+    table.add_column("books")
+    for name in dict.fromkeys(name for name, _ in found):
+        rows = [found[name, row] for row in ROWS]
+        latencies = "\n".join(
+            f"{told([m.p50 for m in measured], milliseconds)}, "
+            f"{told([m.p99 for m in measured], milliseconds)}"
+            for measured in rows[: len(IN_FLIGHT)]
+        )
+        rates = (told([m.rate for m in measured], rate) for measured in rows)
+        table.add_row(name, *rates, latencies, books.get(name, "not checked"))
+    return table
+
+
+def run(
+    console: Console, folder: Path, scratch: Path | None, *, rounds: int, seconds: float
+) -> bool:
+    """The same from a process without a loop."""
+    import uvloop
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(measure(console, folder, scratch, rounds=rounds, seconds=seconds))

@@ -1,0 +1,320 @@
+"""
+The composition root: the one place where parts are named, made and put together.
+
+Only this file says which engine, which provider and which mailer; everyone else sees a protocol.
+Parts that the settings do not ask for are not imported. What opens here is closed here, in the
+reverse order.
+"""
+
+import asyncio
+import contextlib
+import os
+from collections.abc import AsyncIterator, Callable, Iterator
+from importlib import resources
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from largesse import catalog as catalogs
+from largesse import clock as clocks
+from largesse import folder as folders
+from largesse.books import chart
+from largesse.books.chart import Environment
+from largesse.catalog import Catalog
+from largesse.clock import Clock
+from largesse.errors import Rejected
+from largesse.folder import Folder
+from largesse.identity.sessions import Sessions
+from largesse.ledger import Ledger, LedgerUnavailable
+from largesse.limits import RateLimiter
+from largesse.notify.mail import Mailer
+from largesse.payments import Provider
+from largesse.records import database, price_lists
+from largesse.records.database import Database, RecordsUnavailable
+from largesse.rooms.live import LiveRooms
+from largesse.settings import Settings, address
+
+if TYPE_CHECKING:
+    from largesse.payments.sandbox_service import SandboxService
+
+RECORDS_FILE = "records.sqlite"
+LEDGER_FILE = "ledger.sqlite"
+SANDBOX_FILE = "sandbox.sqlite"
+SANDBOX_SECRET = "sandbox"  # noqa: S105 - The name of the secret, not the secret.
+SANDBOX_SECRET_BYTES = 32
+
+Entropy = Callable[[int], bytes]
+
+_STORE_REFUSALS = {
+    "records_not_migrated": ("data_folder_older", "its records are of an older version"),
+    "records_newer": ("data_folder_newer", "its records are of a newer version"),
+    "records_not_ours": ("data_folder_not_ours", "its records are somebody else's database"),
+    "ledger_newer": ("data_folder_newer", "its ledger is of a newer version"),
+    "ledger_not_ours": ("data_folder_not_ours", "its ledger is somebody else's file"),
+}
+_UNAVAILABLE = {
+    "disk_full": "disk_full",
+    "read_only": "data_folder_read_only",
+    "cannot_open": "data_folder_read_only",
+}
+
+
+class Stores(msgspec.Struct, frozen=True):
+    """An open data folder with its two stores, and nothing that acts by itself."""
+
+    folder: Folder
+    db: Database
+    ledger: Ledger
+
+
+class App(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    Everything that a running installation consists of.
+
+    `worker_wake` is set by whoever has given the worker something to do at once.
+    """
+
+    settings: Settings
+    clock: Clock
+    entropy: Entropy
+    environment: Environment
+    folder: Folder
+    db: Database
+    ledger: Ledger
+    catalog: Catalog
+    price_list_version: int
+    sessions: Sessions
+    rooms: LiveRooms
+    limiter: RateLimiter
+    mailer: Mailer
+    providers: dict[str, Provider]
+    sandbox: "SandboxService | None"
+    worker_wake: asyncio.Event
+    opened: contextlib.AsyncExitStack
+
+
+async def open_app(
+    settings: Settings,
+    *,
+    create: Environment | None = None,
+    clock: Clock | None = None,
+    entropy: Entropy = os.urandom,
+) -> App:
+    """
+    Open the data folder of these settings and put everything together.
+
+    With `create`, a folder that is not there yet is made, and one of an older version migrated.
+    Close it with `close_app`.
+
+    Raises:
+        Rejected: what `open_stores` raises; catalog_invalid, file_unreadable.
+    """
+    clock = clock or clocks.SystemClock()
+    async with contextlib.AsyncExitStack() as opened:
+        stores = await opened.enter_async_context(
+            open_stores(settings, create=create, clock=clock, entropy=entropy)
+        )
+        catalog = read_catalog(settings)
+        providers, sandbox = await _payments(
+            settings, stores.folder, opened, clock=clock, entropy=entropy
+        )
+        environment = stores.folder.environment
+        house = chart.house_accounts(environment, _currencies(catalog), tuple(providers))
+        await stores.ledger.create_accounts(house)
+        rooms = LiveRooms(stores.db)
+        await rooms.load()
+        return App(
+            settings=settings,
+            clock=clock,
+            entropy=entropy,
+            environment=environment,
+            folder=stores.folder,
+            db=stores.db,
+            ledger=stores.ledger,
+            catalog=catalog,
+            price_list_version=await price_lists.current_version(
+                stores.db, catalog.content, clock.now()
+            ),
+            sessions=Sessions(stores.db, seconds=settings.session_hours * 3_600),
+            rooms=rooms,
+            limiter=RateLimiter(),
+            mailer=_mailer(settings),
+            providers=providers,
+            sandbox=sandbox,
+            worker_wake=asyncio.Event(),
+            opened=opened.pop_all(),
+        )
+
+
+async def close_app(app: App) -> None:
+    """Close everything in the reverse order of its opening; what was taken on is finished first."""
+    await app.opened.aclose()
+
+
+@contextlib.asynccontextmanager
+async def open_stores(
+    settings: Settings,
+    *,
+    create: Environment | None = None,
+    clock: Clock,
+    entropy: Entropy = os.urandom,
+) -> AsyncIterator[Stores]:
+    """
+    Own the data folder and open its records and its ledger.
+
+    Raises:
+        Rejected: what `folder.open_folder` raises; engine_unknown; data_folder_older (without
+            `create`), data_folder_newer, data_folder_damaged.
+    """
+    folder = folders.open_folder(
+        Path(settings.data), create=create, now=clock.now(), entropy=entropy
+    )
+    async with contextlib.AsyncExitStack() as opened:
+        opened.callback(folders.close_folder, folder)
+        with _named_refusals(folder.path):
+            if create is not None:
+                database.migrate(records_url(settings))
+            db = await Database.open(records_url(settings))
+            opened.push_async_callback(db.close)
+            ledger = await _ledger(settings, clock)
+            opened.push_async_callback(ledger.close)
+        yield Stores(folder, db, ledger)
+
+
+async def open_records(settings: Settings) -> Database:
+    """
+    The records alone, for a command beside the process that owns the folder.
+
+    Raises:
+        Rejected: as `open_stores`.
+    """
+    with _named_refusals(Path(settings.data)):
+        return await Database.open(records_url(settings))
+
+
+def records_url(settings: Settings) -> str:
+    """Where the records of these settings are."""
+    return settings.database_url or database.sqlite_url(Path(settings.data) / RECORDS_FILE)
+
+
+def read_catalog(settings: Settings) -> Catalog:
+    """
+    The catalogue of these settings: their folder's, or the built-in one.
+
+    Raises:
+        Rejected: catalog_invalid, file_unreadable.
+    """
+    return catalogs.load(*catalog_files(settings.catalog))
+
+
+def catalog_files(folder: str) -> tuple[bytes, bytes]:
+    """The bytes of packages.toml and gift-items.toml of a folder; empty means the built-in ones."""
+    place: Traversable
+    place = Path(folder) if folder else resources.files("largesse") / "data" / "catalog"
+    files = (place / "packages.toml", place / "gift-items.toml")
+    try:
+        packages, gift_items = (file.read_bytes() for file in files)
+    except OSError as error:
+        raise Rejected(
+            "file_unreadable", path=str(error.filename), problem=error.strerror or str(error)
+        ) from error
+    return packages, gift_items
+
+
+async def _ledger(settings: Settings, clock: Clock) -> Ledger:
+    """The ledger engine that `ledger_url` names by its scheme; empty means the folder's file."""
+    scheme, _, path = settings.ledger_url.partition("://")
+    if scheme not in ("", "sqlite"):
+        raise Rejected("engine_unknown", setting="ledger_url", found=scheme, known="sqlite")
+
+    from largesse.ledger.sqlite import SqliteLedger
+
+    file = Path(path.removeprefix("/")) if path else Path(settings.data) / LEDGER_FILE
+    return await SqliteLedger.open(file, clock)
+
+
+async def _payments(
+    settings: Settings,
+    folder: Folder,
+    opened: contextlib.AsyncExitStack,
+    *,
+    clock: Clock,
+    entropy: Entropy,
+) -> "tuple[dict[str, Provider], SandboxService | None]":
+    """The providers; the sandbox is there in a test folder only, for its money is test money."""
+    if folder.environment is not Environment.TEST:
+        return {}, None
+
+    from largesse.payments.sandbox import NAME, SandboxProvider
+    from largesse.payments.sandbox_service import SandboxService
+
+    secret = bytes.fromhex(
+        folders.secret(folder, SANDBOX_SECRET, lambda: entropy(SANDBOX_SECRET_BYTES).hex())
+    )
+    here = address(settings.host, settings.port)
+    sandbox = await SandboxService.open(
+        folder.path / SANDBOX_FILE,
+        clock,
+        entropy,
+        secret=secret,
+        public_url=f"{settings.public_url}/sandbox",
+        webhook_url=f"{here}/v1/webhooks/{NAME}",
+    )
+    opened.push_async_callback(sandbox.close)
+    provider = SandboxProvider(
+        base_url=f"{here}/sandbox", secret=secret, return_url=settings.public_url
+    )
+    opened.push_async_callback(provider.close)
+    return {NAME: provider}, sandbox
+
+
+def _mailer(settings: Settings) -> Mailer:
+    from largesse.notify import mail
+
+    if not settings.smtp_host:
+        return mail.PrintedMailer()
+    return mail.SmtpMailer(
+        host=settings.smtp_host,
+        port=settings.smtp_port,
+        username=settings.smtp_username,
+        password=settings.smtp_password,
+        starttls=settings.smtp_starttls,
+        sender=settings.mail_from,
+    )
+
+
+def _currencies(catalog: Catalog) -> tuple[str, ...]:
+    return tuple(sorted({prices.currency for prices in catalog.price_lists}))
+
+
+@contextlib.contextmanager
+def _named_refusals(path: Path) -> Iterator[None]:
+    """What a store says when it cannot be opened, in the words of the data folder."""
+    try:
+        yield
+    except Rejected as rejected:
+        code, problem = _STORE_REFUSALS.get(rejected.code, (None, ""))
+        if code is None:
+            raise
+        facts = {"path": str(path), "problem": problem, **rejected.facts}
+        raise Rejected(code, **facts) from rejected
+    except RecordsUnavailable as error:
+        code = _UNAVAILABLE.get(error.reason, "data_folder_damaged")
+        raise Rejected(code, path=str(path), problem=str(error)) from error
+    except LedgerUnavailable as error:
+        raise _why_unavailable(path, error) from error
+
+
+def _why_unavailable(path: Path, error: LedgerUnavailable) -> Rejected:
+    """SQLite names what happened on the exception that the ledger's came from."""
+    name = getattr(error.__cause__, "sqlite_errorname", "")
+    codes = {
+        "SQLITE_FULL": "disk_full",
+        "SQLITE_READONLY": "data_folder_read_only",
+        "SQLITE_CANTOPEN": "data_folder_read_only",
+        "SQLITE_PERM": "data_folder_read_only",
+    }
+    code = next((code for start, code in codes.items() if name.startswith(start)), None)
+    return Rejected(code or "data_folder_damaged", path=str(path), problem=str(error))

@@ -1,0 +1,247 @@
+"""
+A server in this process, from its socket to its last answer; `serve` and `demo` stand on it.
+
+Order of the start: the port is taken (so that a taken one is refused before anything opens), the
+app is opened, the jobs begin, requests are answered. Order of the end: no new requests, those being
+answered are finished, jobs stop, the stores are closed.
+"""
+
+import asyncio
+import contextlib
+import errno
+import gc
+import logging
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
+from typing import Any
+
+import msgspec
+import uvicorn
+
+from largesse.app import App, close_app, open_app
+from largesse.books.chart import Environment
+from largesse.errors import Rejected
+from largesse.settings import Settings, address
+from largesse.web.app import create as create_web
+from largesse.worker import Worker
+
+BACKLOG_MAX = 2_048
+"""Connections the system may hold for us that we have not accepted yet."""
+KEEP_ALIVE_SECONDS = 75
+"""How long an idle connection is kept open."""
+GRACE_SECONDS = 20
+"""How long requests may take to finish once the server was told to stop."""
+COLLECT_AFTER = (50_000, 20, 100)
+"""Thresholds of the garbage collector. At its defaults it costs a tenfold p99 (0.35 s to 0.04 s)."""
+SWITCH_SECONDS = 0.001
+"""How long a thread may keep the interpreter: the ledger's writer must not wait the default 5 ms."""
+
+
+class Running(msgspec.Struct, frozen=True):
+    """A server that answers. `stopped` is set when it was told to stop, or stopped by itself."""
+
+    app: App
+    url: str
+    stopped: asyncio.Event
+
+
+@contextlib.asynccontextmanager
+async def serving(
+    settings: Settings,
+    *,
+    create: Environment | None = None,
+    grace_seconds: int = GRACE_SECONDS,
+) -> AsyncIterator[Running]:
+    """
+    Serve while the block runs; SIGINT and SIGTERM set `stopped`, which the block waits for.
+
+    Raises:
+        Rejected: address_in_use, address_unusable, and what `open_app` raises.
+    """
+    with _listener(settings) as listener:
+        host, port = listener.getsockname()[:2]
+        url = address(host, port)
+        if settings.port == 0:
+            public_url = settings.public_url.replace(address(settings.host, 0), url)
+            settings = msgspec.structs.replace(settings, port=port, public_url=public_url)
+        stopped = asyncio.Event()
+        async with contextlib.AsyncExitStack() as closing:
+            servers: list[uvicorn.Server] = []
+            closing.enter_context(_signals(servers, stopped))
+            app = await open_app(settings, create=create)
+            closing.push_async_callback(close_app, app)
+            await closing.enter_async_context(_jobs(app, stopped))
+            server = _Server(_config(app, grace_seconds))
+            servers.append(server)
+            task = asyncio.create_task(server.serve(sockets=[listener]), name="server")
+            task.add_done_callback(lambda _: stopped.set())
+            task.add_done_callback(lambda _: server.ready.set())
+            closing.push_async_callback(_stop, server, task)
+            await server.ready.wait()
+            _settle_memory()
+            yield Running(app, url, stopped)
+
+
+class _Server(uvicorn.Server):
+    """
+    uvicorn's server; `ready` is set when it answers or when it has failed to.
+
+    Its signals are ours: what runs beside it has to stop in order too.
+    """
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.ready = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.ready.set()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def _config(app: App, grace_seconds: int) -> uvicorn.Config:
+    config = uvicorn.Config(
+        create_web(app),
+        loop="none",
+        http="httptools",
+        ws="none",
+        lifespan="auto",
+        log_config=None,
+        log_level="info",
+        access_log=app.settings.access_log,
+        proxy_headers=False,
+        server_header=False,
+        backlog=BACKLOG_MAX,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=grace_seconds,
+    )
+    errors = logging.getLogger("uvicorn.error")
+    errors.setLevel(logging.WARNING)  # Below that it tells of each start and stop.
+    errors.addFilter(_is_no_cancellation)
+    return config
+
+
+def _is_no_cancellation(record: logging.LogRecord) -> bool:
+    """A request that was cut off at the end of the grace has been counted; its stack says nothing."""
+    kind = record.exc_info[0] if record.exc_info else None
+    return kind is None or not issubclass(kind, asyncio.CancelledError)
+
+
+@contextlib.asynccontextmanager
+async def _jobs(app: App, stopped: asyncio.Event) -> AsyncIterator[None]:
+    """
+    What runs beside the requests: the worker where the settings want it here, and the sandbox.
+
+    One that ends by itself ends the server: requests without their jobs would only look well.
+    """
+    async with contextlib.AsyncExitStack() as stopping:
+        if app.sandbox is not None:
+            _begin(app.sandbox.run(), "sandbox", stopping, stopped)
+            stopping.callback(app.sandbox.stop)
+        if app.settings.worker:
+            worker = Worker(app)
+            _begin(worker.run(), "worker", stopping, stopped)
+            stopping.push_async_callback(worker.stop)
+        yield
+
+
+def _begin(
+    job: Coroutine[Any, Any, None],
+    name: str,
+    stopping: contextlib.AsyncExitStack,
+    stopped: asyncio.Event,
+) -> None:
+    """Start a job; at the end wait for it, and hear what went wrong with it."""
+    task = asyncio.create_task(job, name=name)
+    task.add_done_callback(lambda _: stopped.set())
+
+    async def end() -> None:
+        await task
+
+    stopping.push_async_callback(end)
+
+
+async def _stop(server: uvicorn.Server, task: asyncio.Task[None]) -> None:
+    server.should_exit = True
+    await task
+
+
+@contextlib.contextmanager
+def _signals(servers: Sequence[uvicorn.Server], stopped: asyncio.Event) -> Iterator[None]:
+    """The first signal asks to stop, the second does not wait for requests any longer."""
+    loop = asyncio.get_running_loop()
+
+    def ask() -> None:
+        if stopped.is_set():
+            for server in servers:
+                server.force_exit = True
+        stopped.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, ask)
+    try:
+        yield
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(number)
+
+
+@contextlib.contextmanager
+def _listener(settings: Settings) -> Iterator[socket.socket]:
+    """
+    The socket, listening at once: a second server is refused now, not after it opened its stores.
+
+    Who connects before the app is open waits for its answer that long.
+    """
+    where = {"host": settings.host, "port": settings.port}
+    try:
+        found = socket.getaddrinfo(
+            settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+    except OSError as error:
+        raise Rejected("address_unusable", **where, problem=error.strerror) from error
+    family, kind, protocol, _, place = found[0]
+    listener = socket.socket(family, kind, protocol)
+    with listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind(place)
+            listener.listen(BACKLOG_MAX)
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                other = settings.port + 1 if settings.port < 65_535 else 0
+                raise Rejected("address_in_use", **where, other=other) from error
+            raise Rejected("address_unusable", **where, problem=error.strerror) from error
+        yield listener
+
+
+def _settle_memory() -> None:
+    """
+    Everything alive now lives as long as the process: keep the collector away from it.
+
+    Without collecting first: that would cost a tenth of a second for a megabyte.
+    """
+    gc.freeze()
+    gc.set_threshold(*COLLECT_AFTER)
+    sys.setswitchinterval(SWITCH_SECONDS)
+
+
+def begin_logging(level: str) -> None:
+    """Log to standard error, one line each; standard output is for what a person asked to see."""
+    import structlog
+
+    number = logging.getLevelNamesMapping()[level.upper()]
+    logging.basicConfig(
+        level=max(number, logging.WARNING),
+        format="%(asctime)s %(levelname)-8s %(name)s: %(message)s",
+        stream=sys.stderr,
+    )
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(number),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )

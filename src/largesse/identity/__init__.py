@@ -1,0 +1,1 @@
+"""Who people are: accounts with passwords, how old they must be, and sessions."""

@@ -1,0 +1,260 @@
+"""
+Settings: one frozen struct, made from the environment and `largesse.toml`.
+
+Nothing here reads a file or the process's environment: both come in as arguments. A setting is
+`port` in `largesse.toml` and `LARGESSE_PORT` in the environment, and the environment wins. Add one
+by adding a field: its default, its bounds and its line of help stand together.
+"""
+
+import re
+import tomllib
+from collections.abc import Mapping
+from difflib import get_close_matches
+from ipaddress import ip_network
+from typing import Annotated, Any, Literal, get_type_hints
+
+import msgspec
+from msgspec import Meta
+
+from largesse.errors import Rejected
+
+PREFIX = "LARGESSE_"
+PREFIX_OF_TESTS = "LARGESSE_TEST_"
+"""Variables of our own tests (as `LARGESSE_TEST_BROWSER`), which are no settings."""
+FILE = "largesse.toml"
+
+_SECRET = {"secret": True}
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything an operator may decide, with its default. `load` makes one."""
+
+    data: Annotated[
+        str, Meta(min_length=1, description="Data folder; one process at a time owns it.")
+    ] = "largesse-data"
+    host: Annotated[str, Meta(min_length=1, description="Address to listen on.")] = "127.0.0.1"
+    port: Annotated[
+        int, Meta(ge=0, le=65_535, description="Port to listen on; 0 takes any free one.")
+    ] = 8080
+    public_url: Annotated[
+        str,
+        Meta(
+            pattern=r"^(https?://[^/\s]+)?$",
+            description="Address that people and payment providers reach the server by, "
+            "without a path; empty means http://host:port.",
+        ),
+    ] = ""
+    database_url: Annotated[
+        str, Meta(description="Where the records are; empty means records.sqlite in the folder.")
+    ] = ""
+    ledger_url: Annotated[
+        str, Meta(description="Where the ledger is; empty means ledger.sqlite in the folder.")
+    ] = ""
+    catalog: Annotated[
+        str,
+        Meta(
+            description="Folder with packages.toml and gift-items.toml; empty means the built-in "
+            "price list."
+        ),
+    ] = ""
+    worker: Annotated[bool, Meta(description="Run the periodic jobs inside `largesse serve`.")] = (
+        True
+    )
+    checks_minutes: Annotated[
+        int, Meta(ge=1, le=1_440, description="Minutes between two checks of the books.")
+    ] = 10
+    trusted_proxies: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="Addresses or networks whose X-Forwarded-For is believed "
+            "(a list; in the environment separated by commas)."
+        ),
+    ] = ()
+    session_hours: Annotated[
+        int, Meta(ge=1, le=8_760, description="Hours until a login ends by itself.")
+    ] = 720
+    creator_share_bps: Annotated[
+        int, Meta(ge=0, le=10_000, description="The creator's share of a gift, in basis points.")
+    ] = 5_000
+    adult_age: Annotated[
+        int, Meta(ge=18, le=99, description="Age from which one may buy, send and receive.")
+    ] = 18
+    demo_password: Annotated[
+        str,
+        Meta(
+            description="Password of the demo's four logins; empty makes one up, once per folder.",
+            extra=_SECRET,
+        ),
+    ] = ""
+    smtp_host: Annotated[
+        str, Meta(description="Mail server; empty prints mail on the terminal instead.")
+    ] = ""
+    smtp_port: Annotated[int, Meta(ge=1, le=65_535, description="Port of the mail server.")] = 587
+    smtp_username: Annotated[
+        str, Meta(description="Login at the mail server; empty sends without one.")
+    ] = ""
+    smtp_password: Annotated[
+        str, Meta(description="Password at the mail server.", extra=_SECRET)
+    ] = ""
+    smtp_starttls: Annotated[
+        bool, Meta(description="Encrypt the connection to the mail server by STARTTLS.")
+    ] = True
+    mail_from: Annotated[str, Meta(description="Sender of our mail; needed with smtp_host.")] = ""
+    log_level: Annotated[
+        Literal["debug", "info", "warning", "error"],
+        Meta(description="Least level to log: debug, info, warning or error."),
+    ] = "info"
+    access_log: Annotated[
+        bool, Meta(description="Log every request (costs about 45 microseconds each).")
+    ] = False
+
+
+class Setting(msgspec.Struct, frozen=True):
+    """One row of `SETTINGS`: what a person needs to know about one field of `Settings`."""
+
+    name: str
+    default: Any
+    help: str
+    secret: bool
+
+    @property
+    def variable(self) -> str:
+        """Its name in the environment."""
+        return PREFIX + self.name.upper()
+
+
+def _rows() -> tuple[Setting, ...]:
+    hints = get_type_hints(Settings, include_extras=True)
+    rows = []
+    for field in msgspec.structs.fields(Settings):
+        [meta] = hints[field.name].__metadata__
+        assert meta.description, field.name
+        secret = bool(meta.extra and meta.extra.get("secret"))
+        rows.append(Setting(field.name, field.default, meta.description, secret))
+    return tuple(rows)
+
+
+SETTINGS = _rows()
+_BY_NAME = {setting.name: setting for setting in SETTINGS}
+_TYPES = {field.name: field.type for field in msgspec.structs.fields(Settings)}
+
+
+def load(environ: Mapping[str, str], toml: bytes | None) -> Settings:
+    """
+    The settings in force: defaults, then the bytes of `largesse.toml`, then the environment.
+
+    Raises:
+        Rejected: settings_invalid, whose `problems` is a list of sentences that names every
+            unknown name and every bad value at once, and never the value of a secret.
+    """
+    problems: list[str] = []
+    values: dict[str, Any] = {}
+    for name, value in _from_file(toml, problems).items():
+        _take(values, problems, name, value, label=f"{FILE}: {name}", strict=True)
+    for name, value in _from_environment(environ, problems).items():
+        setting = _BY_NAME[name]
+        _take(values, problems, name, _split(setting, value), label=setting.variable, strict=False)
+    settings = Settings(**values)
+    if not problems and settings.smtp_host and not settings.mail_from:
+        problems.append("mail_from: needed when smtp_host is set")
+    if problems:
+        raise Rejected("settings_invalid", problems=problems)
+
+    # After this point the settings are good.
+    if settings.public_url:
+        return settings
+    return msgspec.structs.replace(settings, public_url=address(settings.host, settings.port))
+
+
+def sources(environ: Mapping[str, str], toml: bytes | None) -> dict[str, str]:
+    """Where each setting that is in force comes from: its variable, `largesse.toml`, `default`."""
+    in_file = _from_file(toml, [])
+    in_environment = _from_environment(environ, [])
+    found = {}
+    for setting in SETTINGS:
+        if setting.name in in_environment:
+            found[setting.name] = setting.variable
+        elif setting.name in in_file:
+            found[setting.name] = FILE
+        else:
+            found[setting.name] = "default"
+    return found
+
+
+def shown(setting: Setting, value: object) -> str:
+    """The value as it may be printed: a secret only says that it is set, a URL hides a password."""
+    if setting.secret:
+        return "(set)" if value else ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, tuple):
+        return ", ".join(str(part) for part in value)
+    return re.sub(r"(://[^:/@\s]*):[^@/\s]*@", r"\1:***@", str(value))
+
+
+def address(host: str, port: int) -> str:
+    """The web address of this machine's server as one can type it; any-address becomes loopback."""
+    if host in ("0.0.0.0", "::", ""):  # noqa: S104 - Compared, not listened on.
+        host = "127.0.0.1"
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _from_file(toml: bytes | None, problems: list[str]) -> dict[str, Any]:
+    if toml is None:
+        return {}
+    try:
+        table = tomllib.loads(toml.decode())
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as problem:
+        problems.append(f"{FILE}: not TOML: {problem}")
+        return {}
+    for name in table.keys() - _BY_NAME.keys():
+        problems.append(f"{FILE}: {name}: there is no such setting{_nearest(name, _BY_NAME)}")
+    return {name: table[name] for name in _BY_NAME if name in table}
+
+
+def _from_environment(environ: Mapping[str, str], problems: list[str]) -> dict[str, str]:
+    known = {setting.variable: setting.name for setting in SETTINGS}
+    found = {}
+    for variable in sorted(environ):
+        if not variable.startswith(PREFIX) or variable.startswith(PREFIX_OF_TESTS):
+            continue
+        if variable in known:
+            found[known[variable]] = environ[variable]
+        else:
+            problems.append(f"{variable}: there is no such setting{_nearest(variable, known)}")
+    return found
+
+
+def _nearest(name: str, known: Mapping[str, object]) -> str:
+    close = get_close_matches(name, known, n=1)
+    return f"; did you mean {close[0]}?" if close else ""
+
+
+def _split(setting: Setting, value: str) -> object:
+    if setting.secret:
+        return value
+    if isinstance(setting.default, tuple):
+        return [part.strip() for part in value.split(",") if part.strip()]
+    return value.strip()
+
+
+def _take(
+    values: dict[str, Any],
+    problems: list[str],
+    name: str,
+    value: object,
+    *,
+    label: str,
+    strict: bool,
+) -> None:
+    """Put one value among the good ones, or say what is wrong with it."""
+    try:
+        good = msgspec.convert(value, _TYPES[name], strict=strict)
+        if name == "trusted_proxies":
+            for part in good:
+                ip_network(part)
+    except ValueError as problem:  # msgspec.ValidationError is one too.
+        found = "" if _BY_NAME[name].secret else f" (found {value!r})"
+        problems.append(f"{label}: {problem}{found}")
+        return
+    values[name] = good

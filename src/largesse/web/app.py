@@ -1,0 +1,125 @@
+"""The web application: the routes and the middleware, each as one visible list."""
+
+import asyncio
+from functools import cache
+from typing import Any
+
+from litestar import Litestar, Request, Response
+from litestar.exceptions import (
+    HTTPException,
+    MethodNotAllowedException,
+    NotFoundException,
+    ValidationException,
+)
+from litestar.types import ControllerRouterHandler
+
+from largesse.app import App
+from largesse.errors import Rejected
+from largesse.web import (
+    accounts,
+    auth,
+    decode,
+    docs,
+    door,
+    earnings,
+    gifts,
+    health,
+    openapi,
+    operator,
+    orders,
+    reply,
+    rooms,
+    wallet,
+    webhooks,
+)
+from largesse.web.auth import AnyRequest
+
+ROUTES: tuple[ControllerRouterHandler, ...] = (
+    *accounts.ROUTES,
+    *orders.ROUTES,
+    *wallet.ROUTES,
+    *gifts.ROUTES,
+    *rooms.ROUTES,
+    *earnings.ROUTES,
+    *operator.ROUTES,
+    *webhooks.ROUTES,
+    *health.ROUTES,
+    *docs.ROUTES,
+)
+
+
+class StrictRequest(Request[Any, Any, Any]):
+    """Litestar's request, whose JSON is decoded straight and strictly into the handler's struct."""
+
+    async def json(self) -> Any:
+        data = self.route_handler.parsed_fn_signature.parameters["data"]
+        return decode.body(await self.body(), data.annotation)
+
+
+def create(app: App) -> door.Asgi:
+    """The ASGI application: door, gift lane, Litestar, and the sandbox where the folder has one."""
+    inner = Litestar(
+        list(ROUTES),
+        openapi_config=None,
+        request_class=StrictRequest,
+        exception_handlers={Exception: on_exception},
+        request_max_body_size=None,  # The door has the limit, for every way in.
+        logging_config=None,
+        debug=False,
+        pdb_on_exception=False,
+    )
+    inner.state["largesse"] = app
+    inner.state["last_check"] = operator.LastCheck(asyncio.Lock())
+    inner.state["openapi"] = cache(lambda: openapi.document(ROUTES))
+    if app.sandbox is None:
+        return door.create(app, inner)
+
+    from largesse.web.sandbox import PREFIX, sandbox_app
+
+    return door.create(app, _mounted(sandbox_app(app.sandbox), PREFIX, inner))
+
+
+def _mounted(part: Any, prefix: str, rest: Any) -> door.Asgi:
+    """One application under its prefix, whose paths it gets whole; another for everything else."""
+
+    async def either(scope: door.Scope, receive: door.Receive, send: door.Send) -> None:
+        path: str = scope.get("path", "")
+        is_part = scope["type"] == "http" and (path == prefix or path.startswith(prefix + "/"))
+        await (part if is_part else rest)(scope, receive, send)
+
+    return either
+
+
+def on_exception(request: AnyRequest, error: Exception) -> Response[bytes]:
+    """Every refusal and every fault behind Litestar, in our words."""
+    answer = reply.of_error(_in_our_words(error), request_id=auth.request_id_of(request))
+    headers = {name.decode(): value.decode() for name, value in answer.headers}
+    if isinstance(error, MethodNotAllowedException) and error.headers:
+        headers |= {name.lower(): value for name, value in error.headers.items()}
+    media_type = headers.pop("content-type")
+    return Response(answer.body, status_code=answer.status, headers=headers, media_type=media_type)
+
+
+def _in_our_words(error: Exception) -> Exception:
+    """Litestar's own refusals as ours; everything else as it is."""
+    if isinstance(error, NotFoundException):
+        return Rejected("not_found")
+    if isinstance(error, MethodNotAllowedException):
+        return Rejected("method_not_allowed")
+    if isinstance(error, ValidationException):
+        return _validation(error)
+    if isinstance(error, HTTPException) and 400 <= error.status_code < 500:
+        return Rejected("request_invalid", problem=error.detail)
+    return error
+
+
+def _validation(error: ValidationException) -> Rejected:
+    """The first thing that is wrong; a body that is missing is no JSON."""
+    problems = error.extra if isinstance(error.extra, list) else []
+    first = problems[0] if problems else {}
+    name = str(first.get("key", ""))
+    if name == "data":
+        return Rejected("body_not_json")
+    return Rejected(
+        "parameter_invalid", parameter=name, problem=str(first.get("message", error.detail))
+    )

@@ -1,0 +1,156 @@
+"""Rooms: who is live, open one, end it."""
+
+from typing import Annotated
+
+import msgspec
+from litestar import get, post
+from litestar.params import Parameter
+from msgspec import Meta
+
+from largesse import clock, reports
+from largesse.books import chart
+from largesse.errors import Rejected
+from largesse.identity import accounts
+from largesse.records import rooms as records
+from largesse.records.rooms import Room
+from largesse.rooms.live import TITLE_LENGTH_MAX
+from largesse.web import auth, decode
+from largesse.web.auth import AnyRequest
+from largesse.web.describe import OPEN, PAGE_LIMIT, SIGNED_IN, Cursor, Limit, refusals
+
+TAG = "Rooms"
+
+
+class RoomRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The room to open."""
+
+    title: Annotated[
+        str,
+        Meta(
+            description=f"What the room is about, 1 to {TITLE_LENGTH_MAX} characters.",
+            examples=["Sunday songs"],
+        ),
+    ]
+
+
+class RoomAnswer(msgspec.Struct, frozen=True):
+    """A room; it is live while `ended_at` is null."""
+
+    id: str
+    title: str
+    is_live: bool
+    creator_id: str
+    creator_login: str | None
+    started_at: str
+    ended_at: str | None
+
+
+class RoomsAnswer(msgspec.Struct, frozen=True):
+    """A page of rooms, newest first."""
+
+    rooms: tuple[RoomAnswer, ...]
+    next_cursor: str | None
+
+
+Live = Annotated[
+    bool | None,
+    Parameter(query="live", description="true: only live rooms, false: only rooms that are over."),
+]
+
+
+@get(
+    "/v1/rooms",
+    tags=[TAG],
+    security=OPEN,
+    summary="Rooms",
+    description="Newest first, in pages; `live=true` for those one can gift in now.",
+    responses=refusals("cursor_invalid", "parameter_invalid"),
+)
+async def get_rooms(
+    request: AnyRequest, live: Live = None, cursor: Cursor = None, limit: Limit = PAGE_LIMIT
+) -> RoomsAnswer:
+    app = auth.anyone(request)
+    before = decode.cursor(cursor, "rooms", tuple[int, str])
+    found = await records.list_rooms(app.db, is_live=live, before=before, limit=limit)
+    logins = await reports.logins(app.db, {room.creator_id for room in found})
+    last = found[-1] if len(found) == limit else None
+    return RoomsAnswer(
+        tuple(answer(room, logins.get(room.creator_id)) for room in found),
+        None if last is None else decode.to_cursor("rooms", (last.started_at, last.id)),
+    )
+
+
+@post(
+    "/v1/rooms",
+    tags=[TAG],
+    security=SIGNED_IN,
+    summary="Open a room",
+    description="A creator has at most one live room.",
+    responses=refusals(
+        "role_required",
+        "adults_only",
+        "title_invalid",
+        "room_already_live",
+        session=True,
+        body=True,
+    ),
+)
+async def post_room(request: AnyRequest, data: RoomRequest) -> RoomAnswer:
+    creator = await auth.require(request, "creator")
+    app = auth.app_of(request)
+    now = app.clock.now()
+    accounts.require_adult(creator, now, app.settings.adult_age)
+    # A gift must never meet a creator whose earnings have no account.
+    await app.ledger.create_accounts(chart.creator_accounts(app.environment, creator.id))
+    room = await app.rooms.open(creator, data.title, now, app.entropy)
+    return answer(room, creator.login)
+
+
+@get(
+    "/v1/rooms/{room_id:str}",
+    tags=[TAG],
+    security=OPEN,
+    summary="One room",
+    description="Live or over.",
+    responses=refusals("room_not_found"),
+)
+async def get_room(request: AnyRequest, room_id: str) -> RoomAnswer:
+    app = auth.anyone(request)
+    room = await app.rooms.find(decode.id_or_rejected(room_id, "room_not_found"))
+    if room is None:
+        raise Rejected("room_not_found")
+    logins = await reports.logins(app.db, {room.creator_id})
+    return answer(room, logins.get(room.creator_id))
+
+
+@post(
+    "/v1/rooms/{room_id:str}/end",
+    tags=[TAG],
+    security=SIGNED_IN,
+    status_code=200,
+    summary="End my room",
+    description="No gift begins in it any more. A room that is over stays as it is.",
+    responses=refusals("role_required", "room_not_found", session=True),
+)
+async def end_room(request: AnyRequest, room_id: str) -> RoomAnswer:
+    creator = await auth.require(request, "creator")
+    app = auth.app_of(request)
+    found_id = decode.id_or_rejected(room_id, "room_not_found")
+    room = await app.rooms.end(found_id, creator.id, app.clock.now())
+    return answer(room, creator.login)
+
+
+def answer(room: Room, creator_login: str | None) -> RoomAnswer:
+    """A room as everybody sees it."""
+    return RoomAnswer(
+        room.id,
+        room.title,
+        room.ended_at is None,
+        room.creator_id,
+        creator_login,
+        clock.to_text(room.started_at),
+        None if room.ended_at is None else clock.to_text(room.ended_at),
+    )
+
+
+ROUTES = (get_rooms, post_room, get_room, end_room)

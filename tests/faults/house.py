@@ -1,0 +1,61 @@
+"""A data folder with a serving process that tests start, kill and start again."""
+
+import os
+import signal
+import subprocess
+from pathlib import Path
+
+import msgspec
+
+from bench import serving
+from bench.serving import Server
+
+CHECK_SECONDS_MAX = 60
+
+
+class House(msgspec.Struct, frozen=True):
+    """Where the data is, and the one port that every process of this house listens on."""
+
+    data: Path
+    log: Path
+    port: int
+
+
+def found(tmp_path: Path) -> House:
+    """A house whose data folder is made, as test money, by its first process."""
+    return House(tmp_path / "data", tmp_path / "server.log", serving.free_port())
+
+
+def start(house: House) -> Server:
+    """Start `largesse serve` and wait until it answers."""
+    server = serving.start(
+        [*serving.LARGESSE, "serve", "--create", "test"],
+        port=house.port,
+        log=house.log,
+        environ={"LARGESSE_DATA": str(house.data), "LARGESSE_PORT": str(house.port)},
+        cwd=house.log.parent,
+    )
+    serving.ready(server)
+    return server
+
+
+def kill(server: Server) -> None:
+    """`kill -9`, and wait until the process is gone."""
+    assert serving.stop(server, signal.SIGKILL) == -signal.SIGKILL
+
+
+def broken_checks(house: House) -> str:
+    """What `largesse check` finds wrong in the folder, as it prints it; empty where all holds."""
+    inherited = {
+        name: value for name, value in os.environ.items() if not name.startswith("LARGESSE_")
+    }
+    done = subprocess.run(
+        [*serving.LARGESSE, "check"],
+        env={**inherited, "LARGESSE_DATA": str(house.data), "COLUMNS": "200"},
+        cwd=house.log.parent,
+        capture_output=True,
+        text=True,
+        timeout=CHECK_SECONDS_MAX,
+        check=False,
+    )
+    return "" if done.returncode == 0 else f"{done.returncode}: {done.stdout}\n{done.stderr}"
