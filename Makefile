@@ -18,7 +18,7 @@ ARGS ?=
 .PHONY: help
 help:  ## List what can be asked for.
 	@echo "make <target>, where the target is:"
-	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/  \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
+	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/  \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 15
 
 .PHONY: run
 run: .venv/installed  ## Start the demo: a living economy on this machine (ARGS="--reset" begins afresh).
@@ -38,6 +38,18 @@ check: .venv/installed-test  ## Look at style and types, without running anythin
 format: .venv/installed-test  ## Bring every file into the project's format.
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+.PHONY: faults
+faults: .venv/installed-test test-tools  ## Kill a serving process 200 times under load, and look at the books each time.
+	LARGESSE_FAULT_ROUNDS=200 $(BIN)/python -m pytest tests/faults $(ARGS)
+
+.PHONY: bench
+bench: .venv/installed-bench test-tools  ## Measure ledger, HTTP and start (ARGS="--quick" for a short look).
+	$(BIN)/python -m bench $(ARGS)
+
+.PHONY: docs
+docs: .venv/installed-test  ## Write the tables of the documents that follow from the code.
+	$(BIN)/python tests/test_docs.py
 
 .PHONY: constraints
 constraints:  ## Pin the newest versions that pyproject.toml allows in constraints.txt.
@@ -83,6 +95,11 @@ clean:  ## Remove what was installed and cached here; data folders stay.
 	@echo "Installing what the tests need into .venv."
 	@$(INSTALL) -e '.[test]'
 	@touch $@ .venv/installed
+
+.venv/installed-bench: .venv/installed-test
+	@echo "Installing what the measurements compare with into .venv."
+	@$(INSTALL) -e '.[test,bench]'
+	@touch $@
 
 .PHONY: test-tools
 test-tools:

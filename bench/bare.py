@@ -26,5 +26,6 @@ async def app(
         (b"content-type", b"application/json"),
         (b"content-length", str(len(ANSWER)).encode()),
     ]
-    await send({"type": "http.response.start", "status": 201, "headers": headers})
+    status = 201 if scope["method"] == "POST" else 200
+    await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": ANSWER})

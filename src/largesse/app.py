@@ -295,6 +295,11 @@ def _named_refusals(path: Path) -> Iterator[None]:
     try:
         yield
     except Rejected as rejected:
+        if rejected.code == "database_not_supported":
+            found = rejected.facts["scheme"]
+            raise Rejected(
+                "engine_unknown", setting="database_url", found=found, known="sqlite"
+            ) from rejected
         code, problem = _STORE_REFUSALS.get(rejected.code, (None, ""))
         if code is None:
             raise

@@ -112,7 +112,7 @@ async def send_gift(
         item = _item(catalog, item_id, quantity)
         room = rooms.find_live(room_id)
         if room is None:
-            raise Rejected("room_ended" if await rooms.find(room_id) else "room_not_found")
+            room = await _other_room(rooms, room_id)
         _guard_viewer(viewer, room, adult_age=adult_age, now=now)
         if gift_id is None:
             raise _key_refusal(key)
@@ -185,6 +185,15 @@ def _item(catalog: Catalog, item_id: str, quantity: int) -> GiftItem:
     if item.exclusive:  # Nobody has the right to one yet.
         raise Rejected("gift_item_exclusive")
     return item
+
+
+async def _other_room(rooms: LiveRooms, room_id: str) -> Room:
+    room = await rooms.find(room_id)
+    if room is None:
+        raise Rejected("room_not_found")
+    if room.ended_at is not None:
+        raise Rejected("room_ended")
+    return room
 
 
 def _guard_viewer(viewer: User, room: Room, *, adult_age: int, now: int) -> None:
@@ -266,7 +275,7 @@ async def _gift_again(
     assert creator is not None
     gift = Gift(
         first.gift_id,
-        asked.room_id,
+        first.room_id,
         ids.text(creator.user_data_128),
         asked.item_id,
         first.quantity,

@@ -69,7 +69,7 @@ async def start_order(
 
     Raises:
         Rejected: idempotency_key_required, idempotency_key_invalid, idempotency_key_reused;
-            idempotency_key_expired, adults_only, channel_unknown, country_unknown,
+            idempotency_key_expired, adults_only, channel_not_found, country_unknown,
             package_not_found, provider_not_found; provider_unavailable.
         LedgerUnavailable: before anything was ordered.
     """
@@ -223,7 +223,7 @@ def _quote(
         raise Rejected("idempotency_key_expired")
     accounts.require_adult(viewer, now, adult_age)
     if channel not in CHANNELS:
-        raise Rejected("channel_unknown", channels=list(CHANNELS))
+        raise Rejected("channel_not_found", channels=list(CHANNELS))
     if country not in COUNTRIES:
         raise Rejected("country_unknown")
     package = catalog.package(package_id, channel, country)

@@ -19,7 +19,7 @@ from msgspec import Meta
 from largesse.errors import Rejected
 
 PREFIX = "LARGESSE_"
-PREFIX_OF_TESTS = "LARGESSE_TEST_"
+PREFIXES_OF_TESTS = ("LARGESSE_TEST_", "LARGESSE_FAULT_", "LARGESSE_BENCH_")
 """Variables of our own tests (as `LARGESSE_TEST_BROWSER`), which are no settings."""
 FILE = "largesse.toml"
 
@@ -216,7 +216,7 @@ def _from_environment(environ: Mapping[str, str], problems: list[str]) -> dict[s
     known = {setting.variable: setting.name for setting in SETTINGS}
     found = {}
     for variable in sorted(environ):
-        if not variable.startswith(PREFIX) or variable.startswith(PREFIX_OF_TESTS):
+        if not variable.startswith(PREFIX) or variable.startswith(PREFIXES_OF_TESTS):
             continue
         if variable in known:
             found[known[variable]] = environ[variable]

@@ -490,10 +490,13 @@ async def _guarded(stage: _Stage, work: Coroutine[Any, Any, object]) -> None:
 
 async def _load_items(stage: _Stage) -> None:
     """Learn what may be sent, however long the server takes to come up."""
-    while not stage.items:
+    while True:
         answer = await _call(stage, None, "GET", "/v1/gift-items", _Items, tries_max=None)
         if not isinstance(answer, _Problem):
             stage.items = [item for item in answer.items if item.enabled and not item.exclusive]
+        if stage.items:
+            return
+        await _pause(stage, RETRY_PAUSE_SECONDS_MAX)
 
 
 async def _stay(guest: _Guest) -> None:

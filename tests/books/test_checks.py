@@ -15,6 +15,7 @@ from largesse.ledger.model import (
     Account,
     ChangeKind,
     Outcome,
+    Posted,
     Transfer,
     TransferFlags,
 )
@@ -42,8 +43,9 @@ async def desk() -> Desk:
     return desk
 
 
-async def tally_of(desk: Desk, **amended: Transfer) -> Tally:
-    """The tally of the desk's changes; where named, with another transfer in place of one."""
+async def tally_of(desk: Desk, *amended: Posted) -> Tally:
+    """The tally of the desk's changes, with these in place of what the ledger holds."""
+    instead = {posted.transfer.id: posted for posted in amended}
     tally = Tally()
     accounts = {account.id: account for account in await desk.accounts()}
     for change in await desk.ledger.changes(0, 1_000):
@@ -53,19 +55,16 @@ async def tally_of(desk: Desk, **amended: Transfer) -> Tally:
         if change.kind is ChangeKind.EXPIRED:
             checks.add_expired(tally, change.chain[0], accounts)
             continue
-        chain = tuple(
-            replace(posted, transfer=amended.get(ids.text(posted.transfer.id), posted.transfer))
-            for posted in change.chain
-        )
+        chain = tuple(instead.get(posted.transfer.id, posted) for posted in change.chain)
         found = await desk.ledger.lookup_transfers(checks.referred_ids(chain))
         referred = {posted.transfer.id: posted for posted in found if posted is not None}
         checks.add_chain(tally, chain, accounts, referred)
     return tally
 
 
-async def broken(desk: Desk) -> set[str]:
+async def broken(desk: Desk, *amended: Posted) -> set[str]:
     """The names of the checks that do not hold."""
-    return {row.name for row in checks.of_changes(await tally_of(desk)) if not row.holds}
+    return {row.name for row in checks.of_changes(await tally_of(desk, *amended)) if not row.holds}
 
 
 async def move(desk: Desk, *transfers: Transfer) -> None:
@@ -132,10 +131,29 @@ async def test_an_account_that_was_tampered_with_is_noticed(desk, account_id, ch
 
 
 async def test_a_changed_amount_is_noticed_against_the_running_totals(desk):
-    gift = (await desk.posted(desks.gift("gift", 100)))[0].transfer
-    tally = await tally_of(desk, **{ids.text(gift.id): replace(gift, amount=99)})
-    names = {row.name for row in checks.of_changes(tally) if not row.holds}
+    """Of a gift, whose running total is on the credit side, and of a purchase, on the debit side."""
+    gift = (await desk.posted(desks.gift("gift", 100)))[0]
+    names = await broken(desk, replace(gift, transfer=replace(gift.transfer, amount=99)))
     assert {"COIN: debits equal credits", COINS_RULE, checks.GIFT_RULE} <= names
+    bought = (await desk.posted(desks.recharge("second")))[2]
+    names = await broken(desk, replace(bought, transfer=replace(bought.transfer, amount=349)))
+    assert names == {"COIN: debits equal credits", COINS_RULE}
+
+
+async def test_a_changed_ledger_is_noticed(desk):
+    gift = (await desk.posted(desks.gift("gift", 100)))[0]
+    names = await broken(desk, replace(gift, transfer=replace(gift.transfer, ledger=DIAMOND)))
+    assert names == {checks.SIDES_RULE}
+
+
+async def test_a_running_total_beyond_its_limit_is_noticed(desk):
+    paid = (await desk.posted(desks.gift("gift", 100)))[0]
+    names = await broken(desk, replace(paid, debit_account_debits_posted=401))
+    assert names == {"no wallet is below zero"}
+    repaid = (await desk.posted(desks.recharge("second")))[-1]
+    assert repaid.transfer.code == TransferCode.DEBT_REPAYMENT
+    names = await broken(desk, replace(repaid, credit_account_credits_posted=1))
+    assert names == {"no debt is below zero"}
 
 
 async def test_coins_from_one_viewer_to_another_are_noticed(desk):
@@ -209,6 +227,8 @@ async def test_a_chain_that_was_corrected_twice_is_noticed(desk):
         {"user_data_64": 1},
         {"user_data_32": TransferCode.BONUS},
         {"user_data_128": chain_id("nothing")},
+        {"debit_account_id": chart.returned(TEST)},
+        {"credit_account_id": OTHER_WALLET},
     ],
 )
 async def test_a_correction_that_mirrors_nothing_is_noticed(desk, change):
@@ -221,6 +241,17 @@ async def test_a_correction_that_mirrors_nothing_is_noticed(desk, change):
 async def test_a_correction_of_half_a_chain_is_noticed(desk):
     wrong = await desk.posted(desks.gift("gift", 100))
     await desk.post(postings.correction(chain_id("half"), wrong[:1]))
+    assert checks.CORRECTION_RULE in await broken(desk)
+
+
+async def test_a_correction_of_a_correction_is_noticed(desk):
+    first = await desk.posted(desks.gift("gift", 100))
+    mirror = await desk.post(postings.correction(chain_id("undone"), first))
+    # `postings.correction` refuses, so the test lies to it about the code.
+    gift = [replace(one, transfer=replace(one.transfer, code=20)) for one in mirror]
+    again = postings.correction(chain_id("redone"), gift)
+    code = int(TransferCode.CORRECTION)
+    await desk.post(tuple(replace(one, user_data_32=code) for one in again))
     assert checks.CORRECTION_RULE in await broken(desk)
 
 

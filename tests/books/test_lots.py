@@ -48,6 +48,7 @@ async def test_the_example_of_the_design(desk):
     assert shape(after) == [(350, 100, 250, 0), (50, 0, 50, 0)]
     assert await desk.coins() == 0
     assert lots.consumption_milliunits(after, order("first")) == 28_571
+    assert lots.gifts_paid_by(after, order("first"), with_bonus=True) == list(found.uses)
 
 
 async def test_a_gift_may_be_paid_by_several_purchases(desk):
@@ -135,6 +136,13 @@ async def test_repaying_a_debt_spends_the_oldest_coins(desk):
     assert shape(found) == [(100, 100, 0, 0), (100, 0, 0, 100)]
     assert [use.code for use in found.uses] == [TransferCode.DEBT_REPAYMENT]
     assert await desk.coins() == 100
+
+
+async def test_a_bonus_of_nothing_is_no_lot(desk):
+    """Spring has nothing left to give."""
+    await desk.post(bonus("the rest", 1_000))
+    await desk.recharge("first", 100, bonus=50)
+    assert shape(await desk.lots()) == [(1_000, 0, 0, 1_000), (100, 0, 0, 100)]
 
 
 async def test_a_wallet_without_history_has_no_lots(desk):

@@ -32,6 +32,7 @@ async def test_a_wallet_says_what_each_line_was_and_what_was_left_after_it(desk)
     statement = await statement_of(desk, chart.wallet(TEST, ANA))
     assert statement.account == f"wallet/{ANA}"
     assert (statement.opening, statement.closing) == (0, 20)
+    assert statement.opening + sum(line.amount for line in statement.lines) == statement.closing
     assert [(line.what, line.amount, line.balance) for line in statement.lines] == [
         ("refund_bonus", -50, 20),
         ("refund", -250, 70),

@@ -132,7 +132,7 @@ async def test_a_retry_keeps_the_price_it_was_quoted(shop):
         ({"key": "k" * 201}, "idempotency_key_invalid"),
         ({"key": "a\nb"}, "idempotency_key_invalid"),
         ({"viewer": msgspec.structs.replace(ANA, birth_on="2015-01-01")}, "adults_only"),
-        ({"channel": "fax"}, "channel_unknown"),
+        ({"channel": "fax"}, "channel_not_found"),
         ({"country": "us"}, "country_unknown"),
         ({"country": "USA"}, "country_unknown"),
         ({"country": "12"}, "country_unknown"),

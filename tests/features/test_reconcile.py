@@ -216,6 +216,55 @@ async def test_a_recharge_that_is_not_what_was_ordered_is_named(db, ledger, chan
     assert found == {reconcile.ORDER_RULE: f"1 not: order {ordered.id}: {what}"}
 
 
+async def test_a_recharge_for_another_order_than_its_payment_is_named(db, ledger):
+    order = await orders.insert_or_get(db, order_of("paid"))
+    other = await orders.insert_or_get(db, order_of("other", "created", payment_id=None))
+    await post(ledger, recharge_of(replace(order, id=other.id)))
+    found = faults(await check(db, ledger))
+    assert found == {reconcile.ORDER_RULE: f"1 not: order {order.id}: order differs"}
+
+
+async def test_a_bonus_that_nobody_ordered_is_named_and_a_smaller_one_is_not(db, ledger):
+    """A campaign that runs dry gives what it has; none gives more than was ordered."""
+    campaign = chart.campaign_account(TEST, "spring")
+    await ledger.create_accounts([campaign])
+    funding = postings.fund_campaign(
+        ids.derive("funding"), environment=TEST, campaign_id="spring", coins=70
+    )
+    await post(ledger, funding)
+    for name, ordered in (("promised", 50), ("dry", 50), ("conjured", 0)):
+        order = await orders.insert_or_get(db, order_of(name, bonus_coins=ordered))
+        chain = postings.recharge(
+            postings.recharge_id(TEST, "sandbox", f"payment {name}"),
+            environment=TEST,
+            viewer_id=ANA,
+            order_id=order.id,
+            provider="sandbox",
+            coins=350,
+            price=Price(374, "USD"),
+            tax=62,
+            bonus_coins=50 if ordered else 1,
+            campaign_id="spring",
+        )
+        if name == "conjured":
+            more = postings.fund_campaign(
+                ids.derive("more"), environment=TEST, campaign_id="spring", coins=1
+            )
+            await post(ledger, more)
+        await post(ledger, chain)
+    found = faults(await check(db, ledger))
+    assert found == {reconcile.ORDER_RULE: f"1 not: order {order.id}: bonus coins differ"}
+
+
+async def test_a_chain_in_a_recharges_place_that_is_none_is_named(db, ledger):
+    """Coins without the money, under the id that the payment would have."""
+    order = await orders.insert_or_get(db, order_of("odd"))
+    net, *_, repayment = recharge_of(order)
+    await post(ledger, (net, replace(repayment, amount=0)))
+    found = faults(await check(db, ledger))
+    assert found[reconcile.ORDER_RULE] == f"1 not: order {order.id}: its chain is no recharge"
+
+
 async def test_a_refund_has_an_order_of_the_same_viewer(db, ledger):
     order = await sell(db, ledger, "bought")
 

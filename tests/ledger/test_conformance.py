@@ -9,7 +9,6 @@ import pytest
 
 from largesse import ids
 from largesse.clock import SECOND, ManualClock
-from largesse.errors import Rejected
 from largesse.ledger import (
     CHAIN_TRANSFERS_MAX,
     CHAINS_WAITING_MAX,
@@ -17,34 +16,35 @@ from largesse.ledger import (
     AccountFilter,
     Ledger,
     LedgerUnavailable,
-    Problem,
 )
 from largesse.ledger.model import (
     AMOUNT_MAX,
     Account,
-    AccountFlags,
     AccountOutcome,
     Balance,
-    Chain,
     Change,
     Outcome,
     Posted,
-    Result,
     Transfer,
     TransferFlags,
 )
-from largesse.ledger.sqlite import SqliteLedger
 from tests.ledger.conftest import open_engine
+from tests.ledger.gifts import (
+    ACCOUNTS,
+    BANK,
+    EARNINGS,
+    NOBODY,
+    PENDING,
+    WALLET,
+    gift,
+    number,
+    outcomes,
+    play_eventful,
+    problems,
+    recharge,
+    totals,
+)
 from tests.ledger_script import check, id_of, let_expire
-
-BANK, WALLET, EARNINGS, NOBODY = (id_of(n) for n in ("bank", "wallet", "earnings", "nobody"))
-LIMITED = int(AccountFlags.DEBITS_MUST_NOT_EXCEED_CREDITS)
-ACCOUNTS = [
-    Account(id=BANK, ledger=1, code=1),
-    Account(id=WALLET, ledger=1, code=2, flags=LIMITED, user_data_128=b"ana" + bytes(13)),
-    Account(id=EARNINGS, ledger=1, code=3, flags=LIMITED, user_data_64=7, user_data_32=8),
-]
-PENDING = int(TransferFlags.PENDING)
 
 
 class WrongClock:
@@ -55,34 +55,6 @@ class WrongClock:
 
     def now(self) -> int:
         return self.instant
-
-
-def number(n: int) -> bytes:
-    """The n-th transfer's id."""
-    return ids.ordered(1_800_000_000_000, n.to_bytes(9, "big"))
-
-
-def gift(n: int, amount: int = 1, *, code: int = 5) -> Chain:
-    """The wallet pays the creator."""
-    return (Transfer(number(n), WALLET, EARNINGS, amount, 1, code),)
-
-
-def recharge(n: int, amount: int, *, code: int = 4) -> Chain:
-    return (Transfer(number(n), BANK, WALLET, amount, 1, code),)
-
-
-async def outcomes(ledger: Ledger, chains: Sequence[Chain]) -> list[Outcome]:
-    return [result.outcome for result in await ledger.create_transfers(chains)]
-
-
-async def totals(ledger: Ledger) -> list[int]:
-    """What bank, wallet and earnings hold."""
-    accounts = await ledger.lookup_accounts([BANK, WALLET, EARNINGS])
-    return [account.credits_posted - account.debits_posted for account in accounts if account]
-
-
-async def problems(ledger: Ledger) -> list[Problem]:
-    return [problem async for problem in ledger.verify() if isinstance(problem, Problem)]
 
 
 @pytest.fixture
@@ -414,30 +386,6 @@ async def test_a_page_holds_a_thousand(world: Ledger) -> None:
 # Changes.
 
 
-async def _eventful(ledger: Ledger, clock: ManualClock) -> None:
-    await check(
-        ledger,
-        clock,
-        """
-        account  ana  may_overdraw
-        account  bo
-        transfer T1  ana  bo  5  &
-        transfer T2  ana  bo  6              -> created
-        pending  P1  bo  ana  1  timeout=5   -> created
-        pending  P2  bo  ana  2  timeout=3   -> created
-        pending  P3  bo  ana  3  timeout=4   -> created
-        transfer T3  bo  ana  9              -> exceeds_credits
-        transfer T1  ana  bo  5              -> exists
-        void     V3  P3                      -> created
-        account  cy
-        pass     9
-        transfer T4  ana  cy  1              -> created
-        account  cy -> exists
-        post     V1  P1  all                 -> pending_transfer_expired
-        """,
-    )
-
-
 def _told(changes: Sequence[Change]) -> list[tuple[str, list[bytes]]]:
     return [
         (
@@ -454,7 +402,7 @@ async def test_changes_tell_everything_that_happened_in_order(
     ledger: Ledger, clock: ManualClock
 ) -> None:
     """Accounts, chains and expiries; refusals change nothing."""
-    await _eventful(ledger, clock)
+    await play_eventful(ledger, clock)
     changes = await ledger.changes(0)
     expected = [
         ("account", ["ana"]),
@@ -487,7 +435,7 @@ async def test_changes_tell_everything_that_happened_in_order(
 async def test_changes_are_resumed_where_they_were_left(
     ledger: Ledger, clock: ManualClock, limit: int
 ) -> None:
-    await _eventful(ledger, clock)
+    await play_eventful(ledger, clock)
     everything = await ledger.changes(0)
     pages: list[Change] = []
     while page := await ledger.changes(pages[-1].timestamp if pages else 0, limit):
@@ -499,7 +447,7 @@ async def test_changes_are_resumed_where_they_were_left(
 
 async def test_changes_after_any_instant(ledger: Ledger, clock: ManualClock) -> None:
     """`after` need not be a change's own: a follower may begin at any moment, and inside a chain."""
-    await _eventful(ledger, clock)
+    await play_eventful(ledger, clock)
     everything = await ledger.changes(0)
     for change in everything:
         for after in (change.timestamp - 1, change.timestamp, change.timestamp + 1):
@@ -529,6 +477,51 @@ async def test_a_pending_transfer_expires_exactly_at_its_time(
     [change] = (await world.changes(0))[-1:]
     assert change.kind == "expired"
     assert change.timestamp >= expires_at
+
+
+@pytest.mark.parametrize("engine", ["oracle", "memory", "sqlite"])
+async def test_a_post_in_the_very_nanosecond_of_expiry_is_too_late(
+    engine: str, tmp_path: Path, clock: ManualClock
+) -> None:
+    """
+    One nanosecond earlier it is in time. What expires is looked for once, before a batch.
+
+    TigerBeetle's `post_or_void_pending_transfer` therefore asks again for each transfer:
+    `expires_at <= timestamp_event`.
+    """
+    ledger = await open_engine(engine, tmp_path / "ledger.sqlite", clock)
+    await ledger.create_accounts(ACCOUNTS)
+    holds = [(Transfer(number(n), BANK, WALLET, 5, 1, 5, PENDING, timeout=3),) for n in (1, 2, 3)]
+    posts = [
+        (
+            Transfer(
+                number(n + 10),
+                ids.ZERO,
+                ids.ZERO,
+                AMOUNT_MAX,
+                0,
+                0,
+                int(TransferFlags.POST_PENDING_TRANSFER),
+                number(n),
+            ),
+        )
+        for n in (1, 2, 3)
+    ]
+    results = await ledger.create_transfers(holds)
+    first, second, third = (result.timestamp + 3 * SECOND for result in results)
+    assert (second, third) == (first + 1, first + 2)
+    clock.advance(first - 1 - clock.now())
+    # The three happen at first - 1, first and first + 1.
+    assert await outcomes(ledger, [posts[0], posts[2], posts[1]]) == [
+        Outcome.CREATED,
+        Outcome.CREATED,
+        Outcome.PENDING_TRANSFER_EXPIRED,
+    ]
+    await let_expire(ledger)
+    [wallet] = await ledger.lookup_accounts([WALLET])
+    assert wallet is not None
+    assert (wallet.credits_pending, wallet.credits_posted) == (0, 10)
+    await ledger.close()
 
 
 async def test_however_many_run_out_at_once_the_next_chain_sees_it(
@@ -629,149 +622,3 @@ async def test_a_caller_who_leaves_does_not_take_the_others_along(world: Ledger)
     assert set(again) <= {Outcome.CREATED, Outcome.EXISTS}
     assert await totals(world) == [-100, 60, 40]
     assert await problems(world) == []
-
-
-# The embedded engine.
-
-
-async def test_a_full_queue_refuses_at_once_and_loses_nothing(
-    tmp_path: Path, clock: ManualClock
-) -> None:
-    """What was refused as busy was not begun, so the same ids may be sent again."""
-    ledger = await SqliteLedger.open(tmp_path / "ledger.sqlite", clock)
-    await ledger.create_accounts(ACCOUNTS)
-    calls = [[recharge(1_000 * m + n, 1) for n in range(1_000)] for m in range(20)]
-    answers = await asyncio.gather(
-        *(ledger.create_transfers(chains) for chains in calls), return_exceptions=True
-    )
-    busy = [n for n, answer in enumerate(answers) if isinstance(answer, Rejected)]
-    assert busy
-    assert 1_000 * (len(calls) - len(busy)) <= CHAINS_WAITING_MAX
-    for n, answer in enumerate(answers):
-        if n in busy:
-            assert isinstance(answer, Rejected)
-            assert answer.code == "ledger_busy"
-            assert await ledger.lookup_transfers([calls[n][0][0].id]) == [None]
-        else:
-            assert isinstance(answer, list)
-            assert {result.outcome for result in answer} == {Outcome.CREATED}
-    for n in busy:
-        assert set(await outcomes(ledger, calls[n])) == {Outcome.CREATED}
-    assert (await totals(ledger))[1] == 20_000
-    assert await problems(ledger) == []
-    await ledger.close()
-
-
-async def test_closing_answers_or_fails_everyone_who_waits(
-    tmp_path: Path, clock: ManualClock
-) -> None:
-    """Nobody hangs; what was answered as created is there, and the rest can be asked again."""
-    path = tmp_path / "ledger.sqlite"
-    ledger = await SqliteLedger.open(path, clock)
-    await ledger.create_accounts(ACCOUNTS)
-    calls = [[recharge(10 * n + m, 1) for m in range(10)] for n in range(300)]
-    async with asyncio.timeout(30):
-        tasks = [asyncio.create_task(ledger.create_transfers(chains)) for chains in calls]
-        await asyncio.sleep(0)
-        await ledger.close()
-        answers = await asyncio.gather(*tasks, return_exceptions=True)
-    for late in (ledger.create_transfers([gift(1)]), ledger.lookup_accounts([WALLET])):
-        with pytest.raises(LedgerUnavailable):
-            await late
-
-    ledger = await SqliteLedger.open(path, clock)
-    for chains, answer in zip(calls, answers, strict=True):
-        found = await ledger.lookup_transfers([chain[0].id for chain in chains])
-        if isinstance(answer, list):
-            assert {result.outcome for result in answer} == {Outcome.CREATED}
-            assert None not in found
-        else:
-            assert isinstance(answer, LedgerUnavailable)
-    again = await outcomes(ledger, [chain for chains in calls for chain in chains])
-    assert set(again) <= {Outcome.CREATED, Outcome.EXISTS}
-    assert (await totals(ledger))[1] == 3_000
-    await ledger.close()
-
-
-async def _everything(ledger: Ledger, transfer_ids: Sequence[bytes]) -> list[object]:
-    return [
-        await ledger.lookup_accounts([BANK, WALLET, EARNINGS, id_of("ana"), id_of("bo")]),
-        await ledger.lookup_transfers(transfer_ids),
-        await ledger.lookup_refused(transfer_ids),
-        await ledger.changes(0),
-        await ledger.account_transfers(WALLET, AccountFilter()),
-        await ledger.account_transfers(id_of("bo"), AccountFilter()),
-    ]
-
-
-async def test_opening_again_keeps_everything(tmp_path: Path, clock: ManualClock) -> None:
-    """Also refusals, what is still pending and when it ends, and how far time had come."""
-    path = tmp_path / "ledger.sqlite"
-    ledger = await SqliteLedger.open(path, clock)
-    await ledger.create_accounts(ACCOUNTS)
-    await _eventful(ledger, clock)
-    await ledger.create_transfers([recharge(1, 10), gift(2, 3), gift(3, 8)])
-    await check(ledger, clock, "pending H bank wallet 4 timeout=60 -> created")
-    names = ["T1", "T2", "T3", "T4", "P1", "P2", "P3", "V1", "V3", "H"]
-    wanted = [number(1), number(2), number(3), *map(id_of, names)]
-    said = await _everything(ledger, wanted)
-    await ledger.close()
-
-    for _ in range(2):
-        ledger = await SqliteLedger.open(path, clock)
-        assert await _everything(ledger, wanted) == said
-        assert await problems(ledger) == []
-        await ledger.close()
-
-    ledger = await SqliteLedger.open(path, clock)
-    again: list[Result] = await ledger.create_transfers([recharge(1, 10), gift(2, 3), gift(3, 8)])
-    assert [result.outcome for result in again] == [
-        Outcome.EXISTS,
-        Outcome.EXISTS,
-        Outcome.ID_ALREADY_FAILED,
-    ]
-    assert await _everything(ledger, wanted) == said
-    await check(
-        ledger,
-        clock,
-        """
-        totals   wallet  0 3 4 10
-        transfer T3  bo  ana  1  -> id_already_failed
-        post     X1  P1  all     -> pending_transfer_expired
-        void     X2  P3          -> pending_transfer_already_voided
-        wait     61
-        totals   wallet  0 3 0 10
-        post     X3  H   all     -> pending_transfer_expired
-        """,
-    )
-    await ledger.close()
-
-
-async def test_what_ran_out_while_nobody_was_there_runs_out_at_the_next_start(
-    tmp_path: Path, clock: ManualClock
-) -> None:
-    path = tmp_path / "ledger.sqlite"
-    ledger = await SqliteLedger.open(path, clock)
-    await ledger.create_accounts(ACCOUNTS)
-    await check(
-        ledger,
-        clock,
-        """
-        transfer T1  bank    wallet    5                           -> created
-        pending  P1  wallet  earnings  5  closing_debit timeout=9  -> created
-        """,
-    )
-    await ledger.close()
-    clock.advance(10 * SECOND)
-    ledger = await SqliteLedger.open(path, clock)
-    await check(
-        ledger,
-        clock,
-        """
-        transfer T2  wallet  earnings  5  -> created
-        open     wallet
-        post     Q1  P1  all              -> pending_transfer_expired
-        """,
-    )
-    assert await problems(ledger) == []
-    await ledger.close()

@@ -88,10 +88,10 @@ class Edited:
             old.unlink()
         shutil.copy(self.path, self.copy)
         db = sqlite3.connect(self.copy)
-        before = list(db.iterdump())
+        db.execute("PRAGMA synchronous = OFF")
         edit(db)
-        assert list(db.iterdump()) != before, "the edit changed nothing"
         db.commit()
+        assert db.total_changes > 0
         db.close()
         return not await found_out(self.copy)
 

@@ -651,8 +651,8 @@ async def test_an_account_is_created_once(check: Check) -> None:
 
 @pytest.mark.parametrize("engine", ["oracle", "memory", "sqlite"])
 async def test_a_timeout_past_the_end_of_time_is_refused(engine: str, tmp_path: Path) -> None:
-    """An instant is at most 2^63 - 1 nanoseconds: the year 2262."""
-    clock = ManualClock(2**63 - 1 - 100 * SECOND)
+    """An instant is at most 2^63 - 1 nanoseconds, in the year 2262; the very last one is allowed."""
+    clock = ManualClock(2**63 - 1 - 200 * SECOND)
     ledger = await open_engine(engine, tmp_path / "ledger.sqlite", clock)
     await ledger_script.check(
         ledger,
@@ -661,9 +661,11 @@ async def test_a_timeout_past_the_end_of_time_is_refused(engine: str, tmp_path: 
         account  a  may_overdraw
         account  b
         account  poor
-        pending  P  a     b  1  timeout=101  -> overflows_timeout
-        pending  P  poor  b  1  timeout=101  -> overflows_timeout
-        pending  P  a     b  1  timeout=99   -> created
+        pass     100
+        pending  P  a     b  1  timeout=100  -> created
+        pending  Q  a     b  1  timeout=100  -> overflows_timeout
+        pending  Q  poor  b  1  timeout=100  -> overflows_timeout
+        pending  Q  poor  b  1  timeout=99   -> exceeds_credits
         """,
     )
     await ledger.close()

@@ -13,10 +13,11 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy.dialects import postgresql
+from sqlalchemy.dialects.postgresql import asyncpg
 from sqlalchemy.schema import CreateIndex, CreateTable
 
 from largesse.errors import Rejected
-from largesse.records import database, tables
+from largesse.records import database, projections, tables
 from largesse.records.database import Database, RecordsUnavailable, migrate, schema_version
 
 
@@ -82,6 +83,13 @@ def test_every_table_can_be_made_on_postgresql():
         assert str(CreateTable(table).compile(dialect=dialect))
         for index in table.indexes:
             assert str(CreateIndex(index).compile(dialect=dialect))
+
+
+def test_what_is_written_in_bulk_can_be_written_on_postgresql_too():
+    dialect = asyncpg.dialect()
+    text = database._insert_text(dialect, tables.top_gifters, projections._add_up, 2)
+    assert "VALUES ($1::VARCHAR" in text
+    assert "$12::BIGINT) ON CONFLICT (scope, scope_id, viewer_id) DO UPDATE" in text
 
 
 def test_a_file_at_head_is_left_alone_without_loading_alembic(url):
@@ -201,6 +209,27 @@ async def test_many_writers_at_once_all_succeed(db):
 
     await asyncio.gather(*(take_next() for _ in range(50)))
     assert await _versions(db) == list(range(1, 51))
+
+
+async def test_writers_that_wait_leave_the_readers_their_way(db):
+    """Ten wait for one that takes its time: more than there are connections."""
+    may_end = asyncio.Event()
+
+    async def slow() -> None:
+        async with db.begin():
+            await may_end.wait()
+
+    async def write(version: int) -> None:
+        async with db.begin() as tx:
+            await tx.execute(_price_list(version))
+
+    tasks = [asyncio.create_task(slow())]
+    tasks += [asyncio.create_task(write(version)) for version in range(10)]
+    await asyncio.sleep(0)
+    assert await asyncio.wait_for(_versions(db), 5) == []
+    may_end.set()
+    await asyncio.gather(*tasks)
+    assert await _versions(db) == list(range(10))
 
 
 async def test_two_processes_writing_wait_for_each_other(db, url_of_db):

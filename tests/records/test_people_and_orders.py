@@ -205,6 +205,8 @@ async def test_what_was_handled_stays_handled_though_another_worker_says_it_fail
     await inbox.mark_handled(db, due, now=NOW + 2)
     await inbox.mark_failed(db, due, next_attempt_at=NOW + 3, problem="late")
     assert await inbox.due(db, NOW + 100, 10) == []
+    [kept] = await inbox.recent(db, limit=10)
+    assert (kept.handled_at, kept.attempts, kept.problem) == (NOW + 2, 1, None)
 
 
 def room(n: int, creator: int = 7, **changes: object) -> Room:

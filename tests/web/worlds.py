@@ -1,10 +1,12 @@
 """
-A small installation that answers over real HTTP: viewers ana and cleo, creator bo with a live room,
-operator olga. Nobody has coins until `give_coins`.
+A whole installation that answers over real HTTP, with a clock of its own and people in it.
+
+Its sandbox and its worker do not run by themselves. Nobody has coins until `give_coins`.
 """
 
 import asyncio
 import secrets
+import shutil
 import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -15,16 +17,18 @@ import httpx
 import msgspec
 import uvicorn
 
-from largesse import ids
+from largesse import ids, recharge
 from largesse.app import App, close_app, open_app
 from largesse.books import chart, postings
 from largesse.books.chart import Environment
-from largesse.clock import Clock, ManualClock, milliseconds
+from largesse.clock import HOUR, Clock, ManualClock, milliseconds
+from largesse.identity.accounts import token_hash
 from largesse.ledger.model import Outcome
 from largesse.money import Price
-from largesse.records import users
+from largesse.records import sessions, users
 from largesse.settings import Settings, address
 from largesse.web import app as web
+from largesse.web.accounts import ensure_wallet
 
 PASSWORD = "a rather long one"
 
@@ -48,6 +52,10 @@ class World:
         self.app = app
         self.clock = clock
         self.client = client
+        self.ana: Person
+        self.bob: Person
+        self.olga: Person
+        self.room_id: str
         self._keys = 0
 
     async def sign_up(self, login: str, *, birth_date: str = "1990-05-17") -> str:
@@ -72,12 +80,42 @@ class World:
         session = answer.json()
         return Person(session["user"]["id"], login, session["token"])
 
-    async def person(self, login: str, *roles: str, birth_date: str = "1990-05-17") -> Person:
-        """Somebody new, with further roles, logged in."""
-        user_id = await self.sign_up(login, birth_date=birth_date)
-        for role in roles:
-            await users.add_user_role(self.app.db, user_id, role)
-        return await self.log_in(login)
+    async def person(
+        self,
+        login: str,
+        *more_roles: str,
+        roles: tuple[str, ...] = ("viewer",),
+        birth_on: str = "1990-05-17",
+    ) -> Person:
+        """Somebody with these roles, logged in without the cost of a password."""
+        now = self.clock.now()
+        user = users.User(
+            id=ids.text(ids.ordered(milliseconds(now), secrets.token_bytes(9))),
+            login=login,
+            email=f"{login}@example.org",
+            birth_on=birth_on,
+            country="US",
+            roles=(*roles, *more_roles),
+            created_at=now,
+        )
+        await users.insert_user(self.app.db, user, password_hash="none")
+        await ensure_wallet(self.app, user)
+        return Person(user.id, login, await self.session(user.id, hours=720))
+
+    async def session(self, user_id: str, *, hours: int) -> str:
+        """The token of a session of somebody whom `person` made."""
+        token = secrets.token_urlsafe(32)
+        now = self.clock.now()
+        opened = await sessions.insert_session(
+            self.app.db,
+            token_hash(token),
+            user_id=user_id,
+            password_hash="none",
+            created_at=now,
+            expires_at=now + hours * HOUR,
+        )
+        assert opened
+        return token
 
     async def open_room(self, creator: Person, title: str = "Sunday songs") -> str:
         answer = await self.client.post("/v1/rooms", json={"title": title}, headers=creator.headers)
@@ -102,6 +140,29 @@ class World:
             ]
         )
         assert result.outcome is Outcome.CREATED
+
+    async def recharge(self, viewer: Person, package_id: str = "coins-700") -> dict[str, Any]:
+        """Order a package, pay at the sandbox, and let the webhook and the worker do their part."""
+        answer = await self.client.post(
+            "/v1/orders",
+            json={"package_id": package_id, "provider": "sandbox"},
+            headers=viewer.headers | {"idempotency-key": self.key()},
+        )
+        assert answer.status_code == 201, answer.text
+        order: dict[str, Any] = answer.json()
+        paid = await self.client.post(f"{order['checkout_url']}/confirm")
+        assert paid.status_code == 200, paid.text
+        await self.deliver()
+        return order
+
+    async def deliver(self) -> None:
+        """The sandbox sends its webhooks, and the worker handles what they left in the inbox."""
+        app = self.app
+        assert app.sandbox is not None
+        await app.sandbox.deliver_due()
+        await recharge.handle_inbox(
+            app.db, app.ledger, app.providers, now=self.clock.now(), limit=100
+        )
 
     def key(self) -> str:
         """A new idempotency key: a UUIDv7 of now, by the clock of the world."""
@@ -129,22 +190,37 @@ class World:
         [account] = await self.app.ledger.lookup_accounts([wallet])
         return 0 if account is None else account.credits_posted - account.debits_posted
 
-    async def last_transfer(self) -> int:
-        """When anything last moved: equal before and after means that nothing did."""
-        after = 0
+    async def moved(self) -> int:
+        """How many chains the ledger holds: equal before and after means that nothing moved."""
+        chains = after = 0
         while changes := await self.app.ledger.changes(after):
-            chains = [change.timestamp for change in changes if change.chain]
+            chains += sum(1 for change in changes if change.chain)
             after = changes[-1].timestamp
-            self._moved = chains[-1] if chains else getattr(self, "_moved", 0)
-        return getattr(self, "_moved", 0)
+        return chains
+
+
+def prepare(folder: Path) -> Path:
+    """
+    An empty installation for `open_world` to copy, because to make its tables takes half a second.
+
+    Call it where no event loop runs.
+    """
+
+    async def make() -> None:
+        await close_app(await open_app(Settings(data=str(folder)), create=Environment.TEST))
+
+    asyncio.run(make())
+    return folder
 
 
 @asynccontextmanager
 async def open_world(
-    folder: Path, *, clock: Clock | None = None, **settings: Any
+    folder: Path, *, prepared: Path | None = None, clock: Clock | None = None, **settings: Any
 ) -> AsyncIterator[World]:
     """An installation in an empty data folder, served on a free port."""
     clock = clock or ManualClock()
+    if prepared is not None:
+        shutil.copytree(prepared, folder / "data")
     async with AsyncExitStack() as closing:
         listener = closing.enter_context(socket.create_server(("127.0.0.1", 0)))
         port = listener.getsockname()[1]

@@ -6,6 +6,10 @@ Exit status: 0 done, 1 done and something was found wrong (`check`), 2 refused o
 
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from cyclopts import App
 
 EXIT_DONE = 0
 EXIT_FOUND = 1
@@ -18,23 +22,102 @@ _AFTER = (
 )
 
 COMMANDS = (
-    ("demo", "largesse.cli.demo:demo", "Run a living economy on this machine, in test money."),
-    ("serve", "largesse.cli.serve:serve", "Serve the API from a data folder."),
-    ("worker", "largesse.cli.worker:worker", "Run only the periodic jobs, without the API."),
-    ("migrate", "largesse.cli.migrate:migrate", "Make a data folder, or bring one up to date."),
-    ("check", "largesse.cli.check:check", "Recompute every invariant of a data folder."),
+    (
+        "demo",
+        "largesse.cli.demo:demo",
+        """Run a living economy on this machine, in test money.
+
+        It makes its data folder, prints four logins, and lets an audience recharge and gift over the
+        same API as everyone. Ctrl-C ends it; every coin is kept.""",
+    ),
+    (
+        "serve",
+        "largesse.cli.serve:serve",
+        """Serve the API from a data folder.
+
+        The folder is made by `largesse migrate --environment live` (or `test`), or here with
+        `--create`. SIGINT or SIGTERM finishes what was begun, then ends; a second one does not
+        wait.""",
+    ),
+    (
+        "worker",
+        "largesse.cli.worker:worker",
+        """Run only the periodic jobs, without the API.
+
+        An embedded installation does not need it: `largesse serve` runs the jobs itself.""",
+    ),
+    (
+        "migrate",
+        "largesse.cli.migrate:migrate",
+        """Make a data folder, or bring one up to date.
+
+        What a folder is, live money or test money, is decided when it is made, and for ever.""",
+    ),
+    (
+        "check",
+        "largesse.cli.check:check",
+        """Recompute every invariant of a data folder.
+
+        No other process may be using it; a running server answers the same at
+        GET /v1/operator/check. Exit status: 0 all hold, 1 one does not, 2 it could not be told.""",
+    ),
     ("bench", "largesse.cli.bench:bench", "Measure the ledger on this machine."),
-    ("simulate", "largesse.cli.simulate:simulate", "Play an audience against a server, by HTTP."),
-    ("settings", "largesse.cli.settings:settings", "Show the settings in force, and their help."),
+    (
+        "simulate",
+        "largesse.cli.simulate:simulate",
+        """Play an audience against a server, by HTTP.
+
+        Its accounts come as the first line of standard input, for a command line is seen by
+        everybody: {"viewers": [{"login": ..., "password": ...}], "creators": [...]}. Only where the
+        server has the sandbox provider.""",
+    ),
+    (
+        "settings",
+        "largesse.cli.settings:settings",
+        "Show the settings in force, where each came from, and what it means.",
+    ),
 )
-USER_COMMANDS = (
-    ("add", "largesse.cli.user:add", "Add a user, such as the first operator."),
-    ("role", "largesse.cli.user:role", "Give a user one more role."),
-    ("list", "largesse.cli.user:list_users", "List the users."),
-)
-CATALOG_COMMANDS = (
-    ("show", "largesse.cli.catalog:show", "Show the price list in force: packages and gift items."),
-    ("check", "largesse.cli.catalog:check", "Say whether a folder holds a price list that works."),
+GROUPS = (
+    (
+        "user",
+        "Add users, give roles, list them; beside a running server or without one.",
+        (
+            (
+                "add",
+                "largesse.cli.user:add",
+                """Add a user, such as the first operator.
+
+                The password is asked for, or read as the first line of standard input.""",
+            ),
+            (
+                "role",
+                "largesse.cli.user:role",
+                """Give a user one more role.
+
+                A running server knows of it within half a minute.""",
+            ),
+            ("list", "largesse.cli.user:list_users", "List the users, newest first."),
+        ),
+    ),
+    (
+        "catalog",
+        "Show or check a price list.",
+        (
+            (
+                "show",
+                "largesse.cli.catalog:show",
+                "Show the price list in force: the packages of one channel and country, and all "
+                "gift items.",
+            ),
+            (
+                "check",
+                "largesse.cli.catalog:check",
+                """Say whether a folder holds a price list that works.
+
+                Exit status: 0 it does, 1 it does not, and every problem is listed.""",
+            ),
+        ),
+    ),
 )
 
 
@@ -50,13 +133,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     sys.exit(run(sys.argv[1:] if arguments is None else arguments))
 
 
-def run(arguments: Sequence[str]) -> int:
-    """Run the command that the arguments name; its exit status."""
-    from cyclopts import App, CycloptsError
+def build() -> "App":
+    """The commands with their help; none of them is imported before it is asked for."""
+    from cyclopts import App
 
     from largesse import __version__
-    from largesse.cli.refusal import print_refusal
-    from largesse.errors import Rejected
 
     app = App(
         name="largesse",
@@ -68,17 +149,23 @@ def run(arguments: Sequence[str]) -> int:
     )
     for name, target, help in COMMANDS:
         app.command(target, name=name, help=help)
-    user = App(name="user", help="Add users, give roles, list them.")
-    for name, target, help in USER_COMMANDS:
-        user.command(target, name=name, help=help)
-    app.command(user)
-    catalog = App(name="catalog", help="Show or check a price list.")
-    for name, target, help in CATALOG_COMMANDS:
-        catalog.command(target, name=name, help=help)
-    app.command(catalog)
+    for name, about, commands in GROUPS:
+        group = App(name=name, help=about)
+        for each, target, help in commands:
+            group.command(target, name=each, help=help)
+        app.command(group)
+    return app
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run the command that the arguments name; its exit status."""
+    from cyclopts import CycloptsError
+
+    from largesse.cli.refusal import print_refusal
+    from largesse.errors import Rejected
 
     try:
-        status = app(arguments)
+        status = build()(arguments)
     except CycloptsError:  # It has printed what it did not understand.
         return EXIT_REFUSED
     except Rejected as rejected:

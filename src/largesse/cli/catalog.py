@@ -47,7 +47,9 @@ def show(
     console.print(items)
 
 
-def check(folder: Annotated[str, Parameter(help="With packages.toml and gift-items.toml.")]) -> int:
+def check(
+    folder: Annotated[str, Parameter(help="With packages.toml and gift-items.toml.")], /
+) -> int:
     """Say whether a folder holds a price list that works: exit status 0, or 1 and every problem."""
     from largesse import catalog
     from largesse.app import catalog_files

@@ -34,7 +34,7 @@ SENTENCES = {
     "machine only, not on {host}. Leave LARGESSE_HOST out, or use `largesse serve`.",
     "engine_unknown": "{setting} asks for an engine that is not there: `{found}`. Known are: "
     "{known}.",
-    "environment_invalid": "A data folder is `live` or `test`, not `{found}`.",
+    "catalog_invalid": "The price list cannot be used.",
     "file_unreadable": "{path} cannot be read: {problem}.",
     "password_missing": "No password came. Type it when asked, or send it as the first line of "
     "standard input.",
@@ -47,7 +47,11 @@ SENTENCES = {
 
 def sentence(rejected: Rejected) -> str:
     """The refusal as a person reads it."""
+    from largesse.web.reply import REFUSALS
+
     words = SENTENCES.get(rejected.code)
+    if words is None and (refusal := REFUSALS.get(rejected.code)) is not None:
+        words = refusal.detail or refusal.title
     if words is None:
         return str(rejected)
     return f"{rejected.code}: {words.format_map(_Facts(rejected.facts))}"

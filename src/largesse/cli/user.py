@@ -26,6 +26,7 @@ PAGE = 500
 
 def add(
     login: Annotated[str, Parameter(help="What the person logs in with.")],
+    /,
     *,
     email: Annotated[str, Parameter(help="Where a password reset is sent.")],
     birth_date: Annotated[str, Parameter(help="As 1990-12-31.")],
@@ -52,7 +53,8 @@ def add(
 
 def role(
     login: Annotated[str, Parameter(help="Whose.")],
-    role: Annotated[Role, Parameter(help="viewer, creator or operator.")],
+    role: Annotated[Role, Parameter(help="What to be, too.")],
+    /,
 ) -> None:
     """Give a user one more role. A running server knows of it within half a minute."""
     asyncio.run(_role(settings_in_force(), login, role))
@@ -110,8 +112,9 @@ async def _list(settings: Settings) -> None:
     from largesse.clock import to_text
 
     table = Table()
-    for name in ("login", "roles", "country", "since", "id"):
+    for name in ("login", "roles", "country", "since"):
         table.add_column(name)
+    table.add_column("id", no_wrap=True, min_width=32)
     async with _records(settings) as db:
         async for user in _all(db):
             since = to_text(user.created_at)[:10]

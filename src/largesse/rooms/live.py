@@ -34,8 +34,12 @@ class LiveRooms:
         return self._live.get(room_id)
 
     async def find(self, room_id: str) -> Room | None:
-        """The room, live or over."""
-        return self._live.get(room_id) or await records.find(self._db, room_id)
+        """The room, live or over; also by an id in capitals, for what is no id names no room."""
+        parsed = ids.parse(room_id)
+        if parsed is None or len(parsed) != ids.SIZE:
+            return None
+        canonical = ids.text(parsed)
+        return self._live.get(canonical) or await records.find(self._db, canonical)
 
     async def open(
         self, creator: User, title: str, now: int, entropy: Callable[[int], bytes]

@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 import msgspec
 from litestar import delete, get, post
+from litestar.params import JSONBody
 from msgspec import Meta
 
 from largesse import clock
@@ -120,7 +121,7 @@ class PasswordResetConfirmation(msgspec.Struct, frozen=True, forbid_unknown_fiel
         body=True,
     ),
 )
-async def sign_up(request: AnyRequest, data: SignUp) -> UserAnswer:
+async def sign_up(request: AnyRequest, data: JSONBody[SignUp]) -> UserAnswer:
     app = auth.app_of(request)
     now = app.clock.now()
     app.limiter.take("sign_up", auth.address_of(request), now)
@@ -146,7 +147,7 @@ async def sign_up(request: AnyRequest, data: SignUp) -> UserAnswer:
     "`Authorization: Bearer <token>`.",
     responses=refusals("login_or_password_wrong", "account_disabled", "passwords_busy", body=True),
 )
-async def log_in(request: AnyRequest, data: LogIn) -> SessionAnswer:
+async def log_in(request: AnyRequest, data: JSONBody[LogIn]) -> SessionAnswer:
     app = auth.app_of(request)
     now = app.clock.now()
     app.limiter.take("login", f"{data.login.lower()[:100]} {auth.address_of(request)}", now)
@@ -160,12 +161,12 @@ async def log_in(request: AnyRequest, data: LogIn) -> SessionAnswer:
     "/v1/sessions/current",
     tags=[TAG],
     security=SIGNED_IN,
+    guards=[auth.needs()],
     summary="Log out",
     description="Ends the session whose token is sent; the token is worth nothing afterwards.",
     responses=refusals(session=True),
 )
 async def log_out(request: AnyRequest) -> None:
-    await auth.require(request)
     app = auth.app_of(request)
     await app.sessions.close(auth.token_of(request.headers.get("authorization")))
 
@@ -174,25 +175,27 @@ async def log_out(request: AnyRequest) -> None:
     "/v1/me",
     tags=[TAG],
     security=SIGNED_IN,
+    guards=[auth.needs()],
     summary="Who am I?",
     description="The account behind the session.",
     responses=refusals(session=True),
 )
 async def get_me(request: AnyRequest) -> UserAnswer:
-    return answer(await auth.require(request))
+    return answer(auth.user_of(request))
 
 
 @post(
     "/v1/me/password",
     tags=[TAG],
     security=SIGNED_IN,
+    guards=[auth.needs()],
     status_code=204,
     summary="Change the password",
     description="Ends every session of the account but this one.",
     responses=refusals("password_wrong", *_PASSWORD_REFUSALS, session=True, body=True),
 )
-async def change_password(request: AnyRequest, data: PasswordChange) -> None:
-    user = await auth.require(request)
+async def change_password(request: AnyRequest, data: JSONBody[PasswordChange]) -> None:
+    user = auth.user_of(request)
     app = auth.app_of(request)
     now = app.clock.now()
     app.limiter.take("login", f"{user.login} {auth.address_of(request)}", now)
@@ -209,13 +212,14 @@ async def change_password(request: AnyRequest, data: PasswordChange) -> None:
     "/v1/me/roles",
     tags=[TAG],
     security=SIGNED_IN,
+    guards=[auth.needs()],
     status_code=200,
     summary="Become a creator",
     description="Adds the role creator, with which one may open rooms. Adults only.",
     responses=refusals("adults_only", session=True, body=True),
 )
-async def add_role(request: AnyRequest, data: RoleRequest) -> UserAnswer:
-    user = await auth.require(request)
+async def add_role(request: AnyRequest, data: JSONBody[RoleRequest]) -> UserAnswer:
+    user = auth.user_of(request)
     app = auth.app_of(request)
     accounts.require_adult(user, app.clock.now(), app.settings.adult_age)
     return answer(await accounts.add_role(app.db, user_id=user.id, role=data.role))
@@ -230,7 +234,7 @@ async def add_role(request: AnyRequest, data: RoleRequest) -> UserAnswer:
     description="Sends a mail with a token if there is such an account; the answer does not tell.",
     responses=refusals(body=True),
 )
-async def request_reset(request: AnyRequest, data: PasswordReset) -> None:
+async def request_reset(request: AnyRequest, data: JSONBody[PasswordReset]) -> None:
     app = auth.app_of(request)
     now = app.clock.now()
     app.limiter.take("password_reset", auth.address_of(request), now)
@@ -253,7 +257,7 @@ async def request_reset(request: AnyRequest, data: PasswordReset) -> None:
     description="A token works once; every session of the account ends.",
     responses=refusals("reset_token_invalid", *_PASSWORD_REFUSALS, body=True),
 )
-async def confirm_reset(request: AnyRequest, data: PasswordResetConfirmation) -> None:
+async def confirm_reset(request: AnyRequest, data: JSONBody[PasswordResetConfirmation]) -> None:
     app = auth.app_of(request)
     now = app.clock.now()
     app.limiter.take("password_reset", auth.address_of(request), now)

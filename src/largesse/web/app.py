@@ -58,6 +58,17 @@ class StrictRequest(Request[Any, Any, Any]):
 
 def create(app: App) -> door.Asgi:
     """The ASGI application: door, gift lane, Litestar, and the sandbox where the folder has one."""
+    inner = framework(app)
+    if app.sandbox is None:
+        return door.create(app, inner)
+
+    from largesse.web.sandbox import PREFIX, sandbox_app
+
+    return door.create(app, _mounted(sandbox_app(app.sandbox), PREFIX, inner))
+
+
+def framework(app: App) -> Litestar:
+    """What stands behind the door: every route, the gift route's other door among them."""
     inner = Litestar(
         list(ROUTES),
         openapi_config=None,
@@ -71,12 +82,7 @@ def create(app: App) -> door.Asgi:
     inner.state["largesse"] = app
     inner.state["last_check"] = operator.LastCheck(asyncio.Lock())
     inner.state["openapi"] = cache(lambda: openapi.document(ROUTES))
-    if app.sandbox is None:
-        return door.create(app, inner)
-
-    from largesse.web.sandbox import PREFIX, sandbox_app
-
-    return door.create(app, _mounted(sandbox_app(app.sandbox), PREFIX, inner))
+    return inner
 
 
 def _mounted(part: Any, prefix: str, rest: Any) -> door.Asgi:

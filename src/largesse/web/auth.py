@@ -3,12 +3,16 @@
 from typing import Any
 
 from litestar import Request
+from litestar.connection import ASGIConnection
+from litestar.handlers.base import BaseRouteHandler
+from litestar.types import Guard
 
 from largesse.app import App
 from largesse.errors import Rejected
 from largesse.records.users import User
 
 AnyRequest = Request[Any, Any, Any]
+AnyConnection = ASGIConnection[Any, Any, Any, Any]
 
 ROLES = ("viewer", "creator", "operator")
 TOKEN_LENGTH_MAX = 200
@@ -50,18 +54,32 @@ async def signed_in(app: App, authorization: str | None, address: str, now: int)
         raise
 
 
-async def require(request: AnyRequest, role: str | None = None) -> User:
+def needs(role: str | None = None, *, limit: str | None = "read") -> Guard:
     """
-    The caller, who must have this role; None asks only for a session.
+    A guard of Litestar: the caller has a session, and this role; None asks only for a session.
+
+    Guards come before the body is read, so that who may not ask is told that and nothing else.
 
     Raises:
         Rejected: session_required, session_expired, role_required, rate_limited.
     """
-    app = app_of(request)
-    now = app.clock.now()
-    user = await signed_in(app, request.headers.get("authorization"), address_of(request), now)
-    guard_role(user, role)
-    app.limiter.take("read", user.id, now)
+
+    async def guard(connection: AnyConnection, _: BaseRouteHandler) -> None:
+        app = app_of(connection)
+        now = app.clock.now()
+        authorization = connection.headers.get("authorization")
+        user = await signed_in(app, authorization, address_of(connection), now)
+        guard_role(user, role)
+        if limit is not None:
+            app.limiter.take(limit, user.id, now)
+        connection.scope["user"] = user
+
+    return guard
+
+
+def user_of(request: AnyRequest) -> User:
+    """The user whom a guard made by `needs` let in."""
+    user: User = request.user
     return user
 
 
@@ -75,7 +93,7 @@ def guard_role(user: User, role: str | None) -> None:
         raise Rejected("role_required", role=role)
 
 
-def anyone(request: AnyRequest) -> App:
+def anyone(request: AnyConnection) -> App:
     """The application, for a caller who need not be anybody; he still has a limit.
 
     Raises:
@@ -86,15 +104,15 @@ def anyone(request: AnyRequest) -> App:
     return app
 
 
-def app_of(request: AnyRequest) -> App:
+def app_of(connection: AnyConnection) -> App:
     """The application that this request belongs to."""
-    app: App = request.app.state["largesse"]
+    app: App = connection.app.state["largesse"]
     return app
 
 
-def address_of(request: AnyRequest) -> str:
+def address_of(connection: AnyConnection) -> str:
     """The caller's address, by the proxies we trust."""
-    return request.client.host if request.client else "unknown"
+    return connection.client.host if connection.client else "unknown"
 
 
 def request_id_of(request: AnyRequest) -> str:

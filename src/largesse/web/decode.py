@@ -63,7 +63,7 @@ def id_or_rejected(text: str, code: str) -> str:
         Rejected: `code`, for an id of any other form names nothing.
     """
     parsed = ids.parse(text)
-    if parsed is None:
+    if parsed is None or len(parsed) != ids.SIZE:
         raise Rejected(code)
     return ids.text(parsed)
 

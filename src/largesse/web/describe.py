@@ -6,7 +6,7 @@ from typing import Annotated
 import msgspec
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.openapi.spec import Example, SecurityRequirement
-from litestar.params import Parameter
+from litestar.params import HeaderParameter, QueryParameter
 from msgspec import Meta
 
 from largesse.web import reply
@@ -38,19 +38,19 @@ class Problem(msgspec.Struct, frozen=True):
 
 Cursor = Annotated[
     str | None,
-    Parameter(
-        query="cursor",
+    QueryParameter(
+        name="cursor",
         description="The `next_cursor` of the page before; without it, the newest rows.",
     ),
 ]
 Limit = Annotated[
     int,
-    Parameter(query="limit", ge=1, le=PAGE_LIMIT_MAX, description="Rows on the page."),
+    QueryParameter(name="limit", ge=1, le=PAGE_LIMIT_MAX, description="Rows on the page."),
 ]
 IdempotencyKey = Annotated[
     str | None,
-    Parameter(
-        header=IDEMPOTENCY_KEY,
+    HeaderParameter(
+        name=IDEMPOTENCY_KEY,
         description="Made and kept by the client before sending, best a UUIDv7. The same key with "
         "the same body is the same request, for ever.",
     ),

@@ -64,7 +64,7 @@ def create(app: App, inner: Any) -> Asgi:
         if room_id is not None:
             await lane(scope, receive, send, room_id, headers)
             return
-        await _guarded(inner, scope, receive, _with_headers(send, headers), headers)
+        await guarded(inner, scope, receive, send, headers)
 
     return door
 
@@ -101,12 +101,24 @@ def believe_proxies(scope: Scope, networks: Networks) -> None:
         scope["scheme"] = found[b"x-forwarded-proto"].decode()
 
 
-async def _guarded(
+async def guarded(
     inner: Any, scope: Scope, receive: Receive, send: Send, headers: reply.Headers
 ) -> None:
+    """`inner` with the limit of a body, our headers, and an answer to whatever it lets through."""
+    has_begun = False
+
+    async def sending(message: Message) -> None:
+        nonlocal has_begun
+        if message["type"] == "http.response.start":
+            has_begun = True
+            message["headers"] = _merged(list(message.get("headers", ())), headers)
+        await send(message)
+
     try:
-        await inner(scope, _limited(scope, receive), send)
-    except Exception as error:  # The last one who can answer at all.
+        await inner(scope, _limited(scope, receive), sending)
+    except Exception as error:  # Nobody further out can answer it in our words.
+        if has_begun:
+            raise
         answer = reply.of_error(error, request_id=scope["request_id"])
         await reply.send_answer(send, answer, headers)
 
@@ -127,17 +139,6 @@ def _limited(scope: Scope, receive: Receive) -> Receive:
         return message
 
     return limited
-
-
-def _with_headers(send: Send, headers: reply.Headers) -> Send:
-    """`send` with our headers added, each only where the answer has not its own."""
-
-    async def sending(message: Message) -> None:
-        if message["type"] == "http.response.start":
-            message["headers"] = _merged(list(message.get("headers", ())), headers)
-        await send(message)
-
-    return sending
 
 
 def _merged(own: reply.Headers, headers: reply.Headers) -> reply.Headers:

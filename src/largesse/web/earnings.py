@@ -22,13 +22,14 @@ class EarnedGiftsAnswer(msgspec.Struct, frozen=True):
     "/v1/earnings",
     tags=[TAG],
     security=SIGNED_IN,
+    guards=[auth.needs("creator")],
     summary="My diamonds",
     description="Held until the hold is over, then available. Diamonds are decimal text, as "
     '`"12.5000"`; one is worth a cent.',
     responses=refusals("role_required", session=True),
 )
 async def get_earnings(request: AnyRequest) -> reports.Earnings:
-    creator = await auth.require(request, "creator")
+    creator = auth.user_of(request)
     app = auth.app_of(request)
     return await reports.earnings(app.ledger, creator_id=creator.id, environment=app.environment)
 
@@ -37,6 +38,7 @@ async def get_earnings(request: AnyRequest) -> reports.Earnings:
     "/v1/earnings/gifts",
     tags=[TAG],
     security=SIGNED_IN,
+    guards=[auth.needs("creator")],
     summary="Each gift I received, and its split",
     description="Newest first: what the viewer paid, what the platform kept, what is yours.",
     responses=refusals("role_required", "cursor_invalid", "parameter_invalid", session=True),
@@ -44,7 +46,7 @@ async def get_earnings(request: AnyRequest) -> reports.Earnings:
 async def get_earned_gifts(
     request: AnyRequest, cursor: Cursor = None, limit: Limit = PAGE_LIMIT
 ) -> EarnedGiftsAnswer:
-    creator = await auth.require(request, "creator")
+    creator = auth.user_of(request)
     app = auth.app_of(request)
     gifts, place = await reports.earned_gifts(
         app.db,

@@ -2,6 +2,7 @@
 
 import msgspec
 from litestar import get, post
+from litestar.params import FromPath, JSONBody
 
 from largesse import clock, gifting, reports
 from largesse.catalog import GiftItem
@@ -100,6 +101,7 @@ async def get_gift_items(
     "/v1/rooms/{room_id:str}/gifts",
     tags=[TAG],
     security=SIGNED_IN,
+    guards=[auth.needs(limit=None)],
     summary="Send a gift",
     description="Takes the coins and earns the creator diamonds, at once or not at all; 201 means "
     "that it is on the disk. Make a new key for each press, best a UUIDv7, and keep it until there "
@@ -127,13 +129,13 @@ async def get_gift_items(
     ),
 )
 async def post_gift(
-    request: AnyRequest, room_id: str, data: GiftRequest, idempotency_key: IdempotencyKey = None
+    request: AnyRequest,
+    room_id: FromPath[str],
+    data: JSONBody[GiftRequest],
+    idempotency_key: IdempotencyKey = None,
 ) -> gifting.SentGift:
-    app = auth.app_of(request)
-    now = app.clock.now()
-    authorization = request.headers.get("authorization")
-    viewer = await auth.signed_in(app, authorization, auth.address_of(request), now)
-    return await give(app, viewer, room_id, data, idempotency_key, now)
+    app, viewer = auth.app_of(request), auth.user_of(request)
+    return await give(app, viewer, room_id, data, idempotency_key, app.clock.now())
 
 
 @get(
@@ -146,7 +148,7 @@ async def post_gift(
 )
 async def get_room_gifts(
     request: AnyRequest,
-    room_id: str,
+    room_id: FromPath[str],
     country: CountryParameter = "US",
     cursor: Cursor = None,
     limit: Limit = PAGE_LIMIT,
@@ -174,7 +176,7 @@ async def get_room_gifts(
     responses=refusals("room_not_found", "parameter_invalid"),
 )
 async def get_top_gifters(
-    request: AnyRequest, room_id: str, limit: Limit = PAGE_LIMIT
+    request: AnyRequest, room_id: FromPath[str], limit: Limit = PAGE_LIMIT
 ) -> TopGiftersAnswer:
     app = auth.anyone(request)
     found_id = await _room_id(request, room_id)

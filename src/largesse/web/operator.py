@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import msgspec
 from litestar import get
-from litestar.params import Parameter
+from litestar.params import QueryParameter
 
 from largesse import clock, reconcile, reports
 from largesse.app import App
@@ -74,13 +74,13 @@ class LastCheck(msgspec.Struct):
     "/v1/operator/totals",
     tags=[TAG],
     security=SIGNED_IN,
+    guards=[auth.needs("operator")],
     summary="The installation at a glance",
     description="Money in by provider and currency, coins sold, outstanding and gifted, diamonds, "
     "orders by status, events that wait.",
     responses=refusals("role_required", session=True),
 )
 async def get_operator_totals(request: AnyRequest) -> reports.OperatorTotals:
-    await auth.require(request, "operator")
     app = auth.app_of(request)
     return await reports.operator_totals(
         app.db,
@@ -96,13 +96,13 @@ async def get_operator_totals(request: AnyRequest) -> reports.OperatorTotals:
     "/v1/operator/check",
     tags=[TAG],
     security=SIGNED_IN,
+    guards=[auth.needs("operator")],
     summary="Do the books hold?",
     description="Recomputes every invariant from the beginning, as `largesse check` does; on a "
     "large ledger this takes a while. A check of the last ten seconds is shown again.",
     responses=refusals("role_required", session=True),
 )
 async def get_check(request: AnyRequest) -> ChecksAnswer:
-    await auth.require(request, "operator")
     app = auth.app_of(request)
     last: LastCheck = request.app.state["last_check"]
     async with last.running:
@@ -117,17 +117,17 @@ async def get_check(request: AnyRequest) -> ChecksAnswer:
     "/v1/operator/orders",
     tags=[TAG],
     security=SIGNED_IN,
+    guards=[auth.needs("operator")],
     summary="Everybody's orders",
     description="Newest first, in pages; of one status or all.",
     responses=refusals("role_required", "cursor_invalid", "parameter_invalid", session=True),
 )
 async def get_operator_orders(
     request: AnyRequest,
-    status: Annotated[Status | None, Parameter(query="status")] = None,
+    status: Annotated[Status | None, QueryParameter(name="status")] = None,
     cursor: Cursor = None,
     limit: Limit = PAGE_LIMIT,
 ) -> orders.OrdersAnswer:
-    await auth.require(request, "operator")
     app = auth.app_of(request)
     before = decode.cursor(cursor, "orders", tuple[int, str])
     found = await order_records.recent(app.db, status=status, before=before, limit=limit)
@@ -138,6 +138,7 @@ async def get_operator_orders(
     "/v1/operator/inbox",
     tags=[TAG],
     security=SIGNED_IN,
+    guards=[auth.needs("operator")],
     summary="What providers told us",
     description="Newest first, in pages. `problem` says what keeps an event waiting.",
     responses=refusals("role_required", "cursor_invalid", "parameter_invalid", session=True),
@@ -145,7 +146,6 @@ async def get_operator_orders(
 async def get_inbox(
     request: AnyRequest, cursor: Cursor = None, limit: Limit = PAGE_LIMIT
 ) -> InboxAnswer:
-    await auth.require(request, "operator")
     app = auth.app_of(request)
     before = decode.cursor(cursor, "inbox", tuple[int, str])
     found = await inbox_records.recent(app.db, before=before, limit=limit)

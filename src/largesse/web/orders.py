@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 import msgspec
 from litestar import get, post
-from litestar.params import Parameter
+from litestar.params import FromPath, JSONBody, QueryParameter
 from msgspec import Meta
 
 from largesse import clock, recharge
@@ -29,12 +29,12 @@ TAG = "Recharge"
 
 Channel = Literal["web", "ios", "android"]
 ChannelParameter = Annotated[
-    Channel, Parameter(query="channel", description="Where the coins are bought.")
+    Channel, QueryParameter(name="channel", description="Where the coins are bought.")
 ]
 CountryParameter = Annotated[
     str,
-    Parameter(
-        query="country",
+    QueryParameter(
+        name="country",
         pattern="^[A-Z]{2}$",
         description="ISO 3166-1, two letters: whose price list.",
     ),
@@ -140,6 +140,7 @@ async def get_packages(
     "/v1/orders",
     tags=[TAG],
     security=SIGNED_IN,
+    guards=[auth.needs("viewer")],
     summary="Order coins",
     description="Starts an order and answers where to pay. The wallet rises when the provider has "
     "told us of the payment: ask for the order until its status is `credited`.",
@@ -160,9 +161,9 @@ async def get_packages(
     ),
 )
 async def post_order(
-    request: AnyRequest, data: OrderRequest, idempotency_key: IdempotencyKey = None
+    request: AnyRequest, data: JSONBody[OrderRequest], idempotency_key: IdempotencyKey = None
 ) -> OrderAnswer:
-    viewer = await auth.require(request, "viewer")
+    viewer = auth.user_of(request)
     app = auth.app_of(request)
     now = app.clock.now()
     app.limiter.take("order", viewer.id, now)
@@ -189,6 +190,7 @@ async def post_order(
     "/v1/orders",
     tags=[TAG],
     security=SIGNED_IN,
+    guards=[auth.needs()],
     summary="My orders",
     description="Newest first, in pages.",
     responses=refusals("cursor_invalid", "parameter_invalid", session=True),
@@ -196,7 +198,7 @@ async def post_order(
 async def get_orders(
     request: AnyRequest, cursor: Cursor = None, limit: Limit = PAGE_LIMIT
 ) -> OrdersAnswer:
-    viewer = await auth.require(request)
+    viewer = auth.user_of(request)
     app = auth.app_of(request)
     before = decode.cursor(cursor, "orders", tuple[int, str])
     found = await records.of_viewer(app.db, viewer.id, before=before, limit=limit)
@@ -207,12 +209,13 @@ async def get_orders(
     "/v1/orders/{order_id:str}",
     tags=[TAG],
     security=SIGNED_IN,
+    guards=[auth.needs()],
     summary="One of my orders",
     description="Its status says how far it is.",
     responses=refusals("order_not_found", session=True),
 )
-async def get_order(request: AnyRequest, order_id: str) -> OrderAnswer:
-    viewer = await auth.require(request)
+async def get_order(request: AnyRequest, order_id: FromPath[str]) -> OrderAnswer:
+    viewer = auth.user_of(request)
     app = auth.app_of(request)
     order = await records.find(app.db, decode.id_or_rejected(order_id, "order_not_found"))
     if order is None or order.viewer_id != viewer.id:

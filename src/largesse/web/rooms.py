@@ -4,7 +4,7 @@ from typing import Annotated
 
 import msgspec
 from litestar import get, post
-from litestar.params import Parameter
+from litestar.params import FromPath, JSONBody, QueryParameter
 from msgspec import Meta
 
 from largesse import clock, reports
@@ -54,7 +54,9 @@ class RoomsAnswer(msgspec.Struct, frozen=True):
 
 Live = Annotated[
     bool | None,
-    Parameter(query="live", description="true: only live rooms, false: only rooms that are over."),
+    QueryParameter(
+        name="live", description="true: only live rooms, false: only rooms that are over."
+    ),
 ]
 
 
@@ -84,6 +86,7 @@ async def get_rooms(
     "/v1/rooms",
     tags=[TAG],
     security=SIGNED_IN,
+    guards=[auth.needs("creator")],
     summary="Open a room",
     description="A creator has at most one live room.",
     responses=refusals(
@@ -95,8 +98,8 @@ async def get_rooms(
         body=True,
     ),
 )
-async def post_room(request: AnyRequest, data: RoomRequest) -> RoomAnswer:
-    creator = await auth.require(request, "creator")
+async def post_room(request: AnyRequest, data: JSONBody[RoomRequest]) -> RoomAnswer:
+    creator = auth.user_of(request)
     app = auth.app_of(request)
     now = app.clock.now()
     accounts.require_adult(creator, now, app.settings.adult_age)
@@ -114,7 +117,7 @@ async def post_room(request: AnyRequest, data: RoomRequest) -> RoomAnswer:
     description="Live or over.",
     responses=refusals("room_not_found"),
 )
-async def get_room(request: AnyRequest, room_id: str) -> RoomAnswer:
+async def get_room(request: AnyRequest, room_id: FromPath[str]) -> RoomAnswer:
     app = auth.anyone(request)
     room = await app.rooms.find(decode.id_or_rejected(room_id, "room_not_found"))
     if room is None:
@@ -127,13 +130,14 @@ async def get_room(request: AnyRequest, room_id: str) -> RoomAnswer:
     "/v1/rooms/{room_id:str}/end",
     tags=[TAG],
     security=SIGNED_IN,
+    guards=[auth.needs("creator")],
     status_code=200,
     summary="End my room",
     description="No gift begins in it any more. A room that is over stays as it is.",
     responses=refusals("role_required", "room_not_found", session=True),
 )
-async def end_room(request: AnyRequest, room_id: str) -> RoomAnswer:
-    creator = await auth.require(request, "creator")
+async def end_room(request: AnyRequest, room_id: FromPath[str]) -> RoomAnswer:
+    creator = auth.user_of(request)
     app = auth.app_of(request)
     found_id = decode.id_or_rejected(room_id, "room_not_found")
     room = await app.rooms.end(found_id, creator.id, app.clock.now())

@@ -23,12 +23,13 @@ class HistoryAnswer(msgspec.Struct, frozen=True):
     "/v1/wallet",
     tags=[TAG],
     security=SIGNED_IN,
+    guards=[auth.needs("viewer")],
     summary="My wallet",
     description="Coins, what they are worth, debt, and what was spent this month.",
     responses=refusals("role_required", session=True),
 )
 async def get_wallet(request: AnyRequest) -> reports.Wallet:
-    viewer = await auth.require(request, "viewer")
+    viewer = auth.user_of(request)
     app = auth.app_of(request)
     return await reports.wallet(
         app.db,
@@ -45,6 +46,7 @@ async def get_wallet(request: AnyRequest) -> reports.Wallet:
     "/v1/wallet/history",
     tags=[TAG],
     security=SIGNED_IN,
+    guards=[auth.needs("viewer")],
     summary="Where my coins came from and went",
     description="Newest first, in pages; read from the ledger itself.",
     responses=refusals("role_required", "cursor_invalid", "parameter_invalid", session=True),
@@ -52,7 +54,7 @@ async def get_wallet(request: AnyRequest) -> reports.Wallet:
 async def get_history(
     request: AnyRequest, cursor: Cursor = None, limit: Limit = PAGE_LIMIT
 ) -> HistoryAnswer:
-    viewer = await auth.require(request, "viewer")
+    viewer = auth.user_of(request)
     app = auth.app_of(request)
     page = await reports.history(
         app.db,
@@ -72,6 +74,7 @@ async def get_history(
     "/v1/wallet/history.csv",
     tags=[TAG],
     security=SIGNED_IN,
+    guards=[auth.needs("viewer")],
     media_type="text/csv",
     summary="The whole history as CSV",
     description="Newest first. Text that a spreadsheet could take for a formula is led by an "
@@ -79,7 +82,7 @@ async def get_history(
     responses=refusals("role_required", session=True),
 )
 async def get_history_csv(request: AnyRequest) -> Stream:
-    viewer = await auth.require(request, "viewer")
+    viewer = auth.user_of(request)
     app = auth.app_of(request)
     app.limiter.take("export", viewer.id, app.clock.now())
     lines = reports.history_csv(
@@ -101,12 +104,13 @@ async def get_history_csv(request: AnyRequest) -> Stream:
     "/v1/wallet/totals",
     tags=[TAG],
     security=SIGNED_IN,
+    guards=[auth.needs("viewer")],
     summary="What I bought and gave away",
     description="This calendar month (UTC), and in all.",
     responses=refusals("role_required", session=True),
 )
 async def get_totals(request: AnyRequest) -> reports.Totals:
-    viewer = await auth.require(request, "viewer")
+    viewer = auth.user_of(request)
     app = auth.app_of(request)
     return await reports.totals(
         app.db,

@@ -2,6 +2,7 @@
 
 import msgspec
 from litestar import post
+from litestar.params import FromPath
 
 from largesse.errors import Rejected
 from largesse.payments import inbox
@@ -30,7 +31,7 @@ class Received(msgspec.Struct, frozen=True):
         "provider_not_found", "signature_invalid", "webhook_unreadable", "body_too_large"
     ),
 )
-async def post_webhook(request: AnyRequest, provider: str) -> Received:
+async def post_webhook(request: AnyRequest, provider: FromPath[str]) -> Received:
     app = auth.app_of(request)
     known = app.providers.get(provider)
     if known is None:

@@ -1,0 +1,175 @@
+"""What the embedded engine promises: a bounded queue, an orderly end, and a file that keeps all."""
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from largesse.clock import SECOND, ManualClock
+from largesse.errors import Rejected
+from largesse.ledger import (
+    CHAINS_WAITING_MAX,
+    AccountFilter,
+    Ledger,
+    LedgerUnavailable,
+)
+from largesse.ledger.model import Outcome, Result
+from largesse.ledger.sqlite import SqliteLedger
+from tests.ledger.gifts import (
+    ACCOUNTS,
+    BANK,
+    EARNINGS,
+    WALLET,
+    gift,
+    number,
+    outcomes,
+    play_eventful,
+    problems,
+    recharge,
+    totals,
+)
+from tests.ledger_script import check, id_of
+
+
+async def test_a_full_queue_refuses_at_once_and_loses_nothing(
+    tmp_path: Path, clock: ManualClock
+) -> None:
+    """What was refused as busy was not begun, so the same ids may be sent again."""
+    ledger = await SqliteLedger.open(tmp_path / "ledger.sqlite", clock)
+    await ledger.create_accounts(ACCOUNTS)
+    calls = [[recharge(1_000 * m + n, 1) for n in range(1_000)] for m in range(20)]
+    answers = await asyncio.gather(
+        *(ledger.create_transfers(chains) for chains in calls), return_exceptions=True
+    )
+    busy = [n for n, answer in enumerate(answers) if isinstance(answer, Rejected)]
+    assert busy
+    assert 1_000 * (len(calls) - len(busy)) <= CHAINS_WAITING_MAX
+    for n, answer in enumerate(answers):
+        if n in busy:
+            assert isinstance(answer, Rejected)
+            assert answer.code == "ledger_busy"
+            assert await ledger.lookup_transfers([calls[n][0][0].id]) == [None]
+        else:
+            assert isinstance(answer, list)
+            assert {result.outcome for result in answer} == {Outcome.CREATED}
+    for n in busy:
+        assert set(await outcomes(ledger, calls[n])) == {Outcome.CREATED}
+    assert (await totals(ledger))[1] == 20_000
+    assert await problems(ledger) == []
+    await ledger.close()
+
+
+async def test_closing_answers_or_fails_everyone_who_waits(
+    tmp_path: Path, clock: ManualClock
+) -> None:
+    """Nobody hangs; what was answered as created is there, and the rest can be asked again."""
+    path = tmp_path / "ledger.sqlite"
+    ledger = await SqliteLedger.open(path, clock)
+    await ledger.create_accounts(ACCOUNTS)
+    calls = [[recharge(10 * n + m, 1) for m in range(10)] for n in range(300)]
+    async with asyncio.timeout(30):
+        tasks = [asyncio.create_task(ledger.create_transfers(chains)) for chains in calls]
+        await asyncio.sleep(0)
+        await ledger.close()
+        answers = await asyncio.gather(*tasks, return_exceptions=True)
+    for late in (ledger.create_transfers([gift(1)]), ledger.lookup_accounts([WALLET])):
+        with pytest.raises(LedgerUnavailable):
+            await late
+
+    ledger = await SqliteLedger.open(path, clock)
+    for chains, answer in zip(calls, answers, strict=True):
+        found = await ledger.lookup_transfers([chain[0].id for chain in chains])
+        if isinstance(answer, list):
+            assert {result.outcome for result in answer} == {Outcome.CREATED}
+            assert None not in found
+        else:
+            assert isinstance(answer, LedgerUnavailable)
+    again = await outcomes(ledger, [chain for chains in calls for chain in chains])
+    assert set(again) <= {Outcome.CREATED, Outcome.EXISTS}
+    assert (await totals(ledger))[1] == 3_000
+    await ledger.close()
+
+
+async def _everything(ledger: Ledger, transfer_ids: Sequence[bytes]) -> list[object]:
+    return [
+        await ledger.lookup_accounts([BANK, WALLET, EARNINGS, id_of("ana"), id_of("bo")]),
+        await ledger.lookup_transfers(transfer_ids),
+        await ledger.lookup_refused(transfer_ids),
+        await ledger.changes(0),
+        await ledger.account_transfers(WALLET, AccountFilter()),
+        await ledger.account_transfers(id_of("bo"), AccountFilter()),
+    ]
+
+
+async def test_opening_again_keeps_everything(tmp_path: Path, clock: ManualClock) -> None:
+    """Also refusals, what is still pending and when it ends, and how far time had come."""
+    path = tmp_path / "ledger.sqlite"
+    ledger = await SqliteLedger.open(path, clock)
+    await ledger.create_accounts(ACCOUNTS)
+    await play_eventful(ledger, clock)
+    await ledger.create_transfers([recharge(1, 10), gift(2, 3), gift(3, 8)])
+    await check(ledger, clock, "pending H bank wallet 4 timeout=60 -> created")
+    names = ["T1", "T2", "T3", "T4", "P1", "P2", "P3", "V1", "V3", "H"]
+    wanted = [number(1), number(2), number(3), *map(id_of, names)]
+    said = await _everything(ledger, wanted)
+    await ledger.close()
+
+    for _ in range(2):
+        ledger = await SqliteLedger.open(path, clock)
+        assert await _everything(ledger, wanted) == said
+        assert await problems(ledger) == []
+        await ledger.close()
+
+    ledger = await SqliteLedger.open(path, clock)
+    again: list[Result] = await ledger.create_transfers([recharge(1, 10), gift(2, 3), gift(3, 8)])
+    assert [result.outcome for result in again] == [
+        Outcome.EXISTS,
+        Outcome.EXISTS,
+        Outcome.ID_ALREADY_FAILED,
+    ]
+    assert await _everything(ledger, wanted) == said
+    await check(
+        ledger,
+        clock,
+        """
+        totals   wallet  0 3 4 10
+        transfer T3  bo  ana  1  -> id_already_failed
+        post     X1  P1  all     -> pending_transfer_expired
+        void     X2  P3          -> pending_transfer_already_voided
+        wait     61
+        totals   wallet  0 3 0 10
+        post     X3  H   all     -> pending_transfer_expired
+        """,
+    )
+    await ledger.close()
+
+
+async def test_what_ran_out_while_nobody_was_there_runs_out_at_the_next_start(
+    tmp_path: Path, clock: ManualClock
+) -> None:
+    path = tmp_path / "ledger.sqlite"
+    ledger = await SqliteLedger.open(path, clock)
+    await ledger.create_accounts(ACCOUNTS)
+    await check(
+        ledger,
+        clock,
+        """
+        transfer T1  bank    wallet    5                           -> created
+        pending  P1  wallet  earnings  5  closing_debit timeout=9  -> created
+        """,
+    )
+    await ledger.close()
+    clock.advance(10 * SECOND)
+    ledger = await SqliteLedger.open(path, clock)
+    await check(
+        ledger,
+        clock,
+        """
+        transfer T2  wallet  earnings  5  -> created
+        open     wallet
+        post     Q1  P1  all              -> pending_transfer_expired
+        """,
+    )
+    assert await problems(ledger) == []
+    await ledger.close()
