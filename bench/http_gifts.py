@@ -24,7 +24,7 @@ from bench.spread import milliseconds, rate, told
 
 CONNECTIONS = 64
 VIEWERS = 2_000
-WARM_UP_SECONDS = 2
+WARM_UP_SECONDS = 3
 HOLDS = "check: holds"
 SCRIPT = Path(__file__).with_name("gifts.lua")
 UVICORN = (sys.executable, "-m", "uvicorn", "--log-level", "warning", "--no-access-log")

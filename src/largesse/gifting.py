@@ -15,7 +15,7 @@ from largesse.catalog import Catalog, GiftItem
 from largesse.errors import Rejected
 from largesse.identity import accounts
 from largesse.ledger import Ledger
-from largesse.ledger.model import Outcome, Posted, Transfer
+from largesse.ledger.model import Outcome, Posted, Result, Transfer
 from largesse.limits import QUANTITY_MAX
 from largesse.money import Price
 from largesse.records.rooms import Room
@@ -106,7 +106,7 @@ async def send_gift(
             idempotency_key_reused, insufficient_coins; ledger_busy.
         LedgerUnavailable: the outcome is unknown; ask again with the same key.
     """
-    # The hottest path of the product: what only an exception needs is made there.
+    asked = Asked(viewer, room_id, item_id, quantity, environment, channel, country)
     gift_id = None if key is None or not _is_key(key) else ids.from_key(viewer.id, key)
     try:
         item = _item(catalog, item_id, quantity)
@@ -118,7 +118,6 @@ async def send_gift(
             raise _key_refusal(key)
         _guard_key_time(gift_id, now)
     except Rejected as refusal:
-        asked = Asked(viewer, room_id, item_id, quantity, environment, channel, country)
         return await _first_answer(ledger, catalog, gift_id, asked, refusal)
 
     # After this point only the ledger decides.
@@ -137,26 +136,40 @@ async def send_gift(
     )
     wallet = chart.wallet(environment, viewer.id)
     [result] = await ledger.create_transfers((chain,), (wallet,))
-    left = result.balances[0]
     if result.outcome is Outcome.CREATED:
-        assert left is not None
-        gift = Gift(
-            ids.text(gift_id),
-            room.id,
-            room.creator_id,
-            item_id,
-            quantity,
-            coins,
-            _money_value(catalog, coins, channel, country),
-            _diamonds(coins * share_bps),
-            _at_text(result.timestamp),
-        )
-        return SentGift(gift, CoinBalance(left.available))
-    asked = Asked(viewer, room_id, item_id, quantity, environment, channel, country)
+        return _sent(catalog, asked, room, ids.text(gift_id), coins, coins * share_bps, result)
     if result.outcome in NO_WALLET:
+        [left] = result.balances
         available = 0 if left is None else left.available
         raise await _insufficient_coins(ledger, catalog, asked, coins, available)
     return await _first_answer(ledger, catalog, gift_id, asked, None)
+
+
+def _sent(
+    catalog: Catalog,
+    asked: Asked,
+    room: Room,
+    gift_id: str,
+    coins: int,
+    diamond_units: int,
+    result: Result,
+) -> SentGift:
+    [left] = result.balances
+    assert left is not None
+    return SentGift(
+        Gift(
+            gift_id,
+            room.id,
+            room.creator_id,
+            asked.item_id,
+            asked.quantity,
+            coins,
+            _money_value(catalog, coins, asked.channel, asked.country),
+            _diamonds(diamond_units),
+            _at_text(result.timestamp),
+        ),
+        CoinBalance(left.available),
+    )
 
 
 _money_value = lru_cache(maxsize=ANSWERS_KEPT)(Catalog.money_value)

@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from largesse import ids
 from largesse.books import chart, checks, lots, postings, statements
@@ -119,6 +120,14 @@ async def test_what_a_viewer_owes_is_repaid_first_and_no_more_than_was_bought(de
     assert await desk.coins() == 300
     debt = await desk.account(chart.debt(TEST, ANA))
     assert statements.balance(debt) == 0
+
+
+async def test_nobody_repays_more_than_they_owe(desk):
+    """The recharge asks for no more; and the ledger would not take more from anyone."""
+    await desk.recharge("first")
+    *_, repayment = desks.recharge("second")
+    whole = replace(repayment, id=chain_id("too much"), amount=1, flags=0)
+    assert await desk.outcome((whole,)) is Outcome.EXCEEDS_DEBITS
 
 
 async def test_the_same_payment_credits_once_even_after_a_debt_came(desk):

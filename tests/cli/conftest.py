@@ -1,5 +1,7 @@
-"""The command line as people use it: processes of their own, each in an empty folder."""
+"""The command line as people use it, each time in an empty folder."""
 
+import contextlib
+import io
 import os
 import re
 import signal
@@ -14,46 +16,54 @@ import msgspec
 import pytest
 
 from bench.serving import free_port
+from largesse import cli
 
 PASSWORD = "a password of the demo"
 SECONDS_MAX = 60
 """The machine may be busy; what must be quick says so itself."""
 
 
-class Command(msgspec.Struct):
-    """Starts `largesse` in a folder, with the settings of this test only."""
+class Ended(msgspec.Struct):
+    """How a command ended, and what it said."""
 
-    folder: Path
-    settings: dict[str, str]
+    returncode: int
+    stdout: str
+    stderr: str
 
-    @property
-    def environ(self) -> dict[str, str]:
+
+class Command:
+    """Runs `largesse` in a folder, with the settings of this test only."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.folder = folder
+        self.settings = {"LARGESSE_PORT": str(free_port())}
+        self._monkeypatch = monkeypatch
+
+    def __call__(self, *arguments: str, says: str = "") -> Ended:
+        """Run a command to its end, in this process; `says` is its standard input."""
+        with (
+            self._monkeypatch.context() as here,
+            contextlib.redirect_stdout(io.StringIO()) as out,
+            contextlib.redirect_stderr(io.StringIO()) as err,
+        ):
+            here.chdir(self.folder)
+            here.setattr(sys, "stdin", io.StringIO(says))
+            for name in [name for name in os.environ if name.startswith("LARGESSE_")]:
+                here.delenv(name)
+            for name, value in {**self.settings, "COLUMNS": "200"}.items():
+                here.setenv(name, value)
+            status = cli.run(arguments)
+        return Ended(status, out.getvalue(), err.getvalue())
+
+    def start(self, *arguments: str, python: tuple[str, ...] = ()) -> "Started":
+        """Start a command as a process of its own; its output is read line by line."""
         inherited = {
             name: value for name, value in os.environ.items() if not name.startswith("LARGESSE_")
         }
-        return {**inherited, "COLUMNS": "200", **self.settings}
-
-    def __call__(
-        self, *arguments: str, says: str = "", python: tuple[str, ...] = ()
-    ) -> subprocess.CompletedProcess[str]:
-        """Run a command to its end; `says` is its standard input."""
-        return subprocess.run(
+        process = subprocess.Popen(
             [sys.executable, *python, "-m", "largesse", *arguments],
             cwd=self.folder,
-            env=self.environ,
-            input=says,
-            capture_output=True,
-            text=True,
-            timeout=SECONDS_MAX,
-            check=False,
-        )
-
-    def start(self, *arguments: str) -> "Started":
-        """Start a command that goes on; its output is read line by line."""
-        process = subprocess.Popen(
-            [sys.executable, "-m", "largesse", *arguments],
-            cwd=self.folder,
-            env=self.environ,
+            env={**inherited, **self.settings},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -88,8 +98,8 @@ class Started:
 
 
 @pytest.fixture
-def command(tmp_path: Path) -> Command:
-    return Command(tmp_path, {"LARGESSE_PORT": str(free_port())})
+def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
+    return Command(tmp_path, monkeypatch)
 
 
 @pytest.fixture
@@ -97,8 +107,8 @@ def start(command: Command) -> Iterator[Callable[..., Started]]:
     """Starts a command; what a test leaves running is killed after it."""
     running: list[Started] = []
 
-    def start_it(*arguments: str) -> Started:
-        running.append(command.start(*arguments))
+    def start_it(*arguments: str, python: tuple[str, ...] = ()) -> Started:
+        running.append(command.start(*arguments, python=python))
         return running[-1]
 
     yield start_it

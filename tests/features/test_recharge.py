@@ -175,9 +175,19 @@ async def test_an_order_whose_payment_could_not_begin_begins_it_on_the_retry(sho
     assert found.status == "created"
 
     shop.providers["sandbox"] = working
+    shop.clock.advance(HOUR)
     order = await shop.order()
     assert order.id == found.id
     assert order.checkout_url is not None
+
+
+async def test_an_order_whose_webhook_was_faster_than_its_checkout_still_gets_its_checkout(shop):
+    """The process died before it wrote down where to pay; a webhook had told of the payment."""
+    order = await shop.order()
+    await orders.update(shop.db, order.id, expected_statuses=("pending",), checkout_url=None)
+    shop.clock.advance(HOUR)
+
+    assert (await shop.order()).checkout_url == order.checkout_url
 
 
 async def test_one_key_sent_twenty_times_at_once_is_one_order_and_one_payment(shop):

@@ -286,8 +286,12 @@ async def test_a_refund_has_an_order_of_the_same_viewer(db, ledger):
     rows = await check(db, ledger)
     assert faults(rows) == {}
     assert rows[reconcile.REFUND_RULE].detail == "1 refunds"
-    await post(ledger, refund(ids.text(ids.derive("no order"))))
-    assert set(faults(await check(db, ledger))) == {reconcile.REFUND_RULE}
+    bos = await orders.insert_or_get(db, order_of("bo's", viewer_id=BO, status="failed"))
+    for wrong, number in ((ids.text(ids.derive("no order")), 1), (bos.id, 2)):
+        await post(ledger, refund(wrong))
+        found = faults(await check(db, ledger))
+        assert set(found) == {reconcile.REFUND_RULE}
+        assert found[reconcile.REFUND_RULE].startswith(f"{number} not: ")
 
 
 async def test_a_folder_of_test_money_holds_no_live_accounts(db, ledger):
@@ -297,7 +301,7 @@ async def test_a_folder_of_test_money_holds_no_live_accounts(db, ledger):
 
 
 async def test_a_moving_ledger_is_read_to_where_it_stood(db, clock):
-    """Ana gifts with every page that is read. The run ends, and its own figures agree."""
+    """Ana buys and gifts with every page that is read. The run ends, and its own figures agree."""
 
     class Busy:
         sent = 0
@@ -307,6 +311,7 @@ async def test_a_moving_ledger_is_read_to_where_it_stood(db, clock):
 
         async def changes(self, after: int, limit: int) -> list[Change]:
             found = await ledger.changes(after, limit)
+            await sell(db, ledger, f"while reading {self.sent}")
             await post(ledger, gift_of(self.sent))
             self.sent += 1
             return found

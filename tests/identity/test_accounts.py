@@ -1,7 +1,7 @@
 """People sign up, grow older, change and forget their passwords."""
 
 import asyncio
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pytest
@@ -128,13 +128,11 @@ async def test_the_thirteenth_birthday_is_the_first_day(db, clock, entropy, birt
 def test_the_same_age_by_days_and_by_instants(birth_on, today, age):
     day = date.fromisoformat(today)
     assert accounts.age_on(birth_on, day) == age
-    noon = clocks.from_datetime(
-        clocks.to_datetime(0).replace(year=day.year, month=day.month, day=day.day, hour=12)
-    )
+    midnight = clocks.from_datetime(datetime(day.year, day.month, day.day, tzinfo=UTC))
     person = User("0" * 32, "ana", "ana@example.com", birth_on, "US", ("viewer",), 1)
-    accounts.require_adult(person, noon, age)
+    accounts.require_adult(person, midnight, age)
     with pytest.raises(Rejected, match="adults_only"):
-        accounts.require_adult(person, noon, age + 1)
+        accounts.require_adult(person, midnight, age + 1)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """What the embedded engine promises: a bounded queue, an orderly end, and a file that keeps all."""
 
 import asyncio
+import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -171,5 +172,82 @@ async def test_what_ran_out_while_nobody_was_there_runs_out_at_the_next_start(
         post     Q1  P1  all              -> pending_transfer_expired
         """,
     )
+    assert await problems(ledger) == []
+    await ledger.close()
+
+
+@pytest.mark.parametrize("doomed", [0, 600, 1_400])
+async def test_what_was_decided_behind_a_failed_batch_fails_with_it(
+    tmp_path: Path, clock: ManualClock, doomed: int
+) -> None:
+    """
+    The disk refuses one write. The gift behind it was decided in the belief that the recharges
+    were there, so nobody may hear that it was created.
+    """
+    path = tmp_path / "ledger.sqlite"
+    ledger = await SqliteLedger.open(path, clock)
+    await ledger.create_accounts(ACCOUNTS)
+    db = sqlite3.connect(path)
+    db.execute(
+        "CREATE TRIGGER no_room BEFORE INSERT ON transfers"
+        f" WHEN NEW.id = x'{number(doomed).hex()}'"
+        " BEGIN SELECT RAISE(ABORT, 'no room'); END"
+    )
+    recharges = [recharge(n, 1) for n in range(1_500)]
+    gifts = [gift(n, 1_500 - doomed) for n in range(2_000, 2_003)]
+    answers = await asyncio.gather(
+        ledger.create_transfers(recharges),
+        *(ledger.create_transfers([chain]) for chain in gifts),
+        return_exceptions=True,
+    )
+    assert isinstance(answers[0], LedgerUnavailable)
+    for chain, answer in zip(gifts, answers[1:], strict=True):
+        [posted] = await ledger.lookup_transfers([chain[0].id])
+        if isinstance(answer, list):
+            assert (posted is not None) == (answer[0].outcome is Outcome.CREATED)
+        else:
+            assert isinstance(answer, LedgerUnavailable)
+    assert await problems(ledger) == []
+
+    db.execute("DROP TRIGGER no_room")
+    db.close()
+    again = await outcomes(ledger, recharges)
+    assert set(again) <= {Outcome.CREATED, Outcome.EXISTS}
+    assert again[doomed] is Outcome.CREATED
+    bank, wallet, earnings = await totals(ledger)
+    assert (bank, wallet + earnings) == (-1_500, 1_500)
+    assert await problems(ledger) == []
+    await ledger.close()
+
+
+async def test_refusals_behind_a_failed_batch_are_forgotten_with_it(
+    tmp_path: Path, clock: ManualClock
+) -> None:
+    """A "no" that rests on money that was never moved uses up no id."""
+    path = tmp_path / "ledger.sqlite"
+    ledger = await SqliteLedger.open(path, clock)
+    await ledger.create_accounts(ACCOUNTS)
+    await ledger.create_transfers([recharge(0, 10)])
+    db = sqlite3.connect(path)
+    db.execute(
+        "CREATE TRIGGER no_room BEFORE INSERT ON transfers"
+        f" WHEN NEW.id = x'{number(1).hex()}' BEGIN SELECT RAISE(ABORT, 'no room'); END"
+    )
+    spent, *poor = await asyncio.gather(
+        ledger.create_transfers([gift(1, 10), *(recharge(n, 0) for n in range(100, 1_400))]),
+        ledger.create_transfers([gift(2, 10)]),
+        return_exceptions=True,
+    )
+    assert isinstance(spent, LedgerUnavailable)
+    db.execute("DROP TRIGGER no_room")
+    db.close()
+    [refused] = await ledger.lookup_refused([number(2)])
+    if isinstance(poor[0], LedgerUnavailable):
+        assert refused is None
+        assert await outcomes(ledger, [gift(2, 10)]) == [Outcome.CREATED]
+    else:
+        # It was decided after the engine had begun again from the file.
+        assert [result.outcome for result in poor[0]] == [Outcome.CREATED]
+    assert (await totals(ledger))[1:] == [0, 10]
     assert await problems(ledger) == []
     await ledger.close()

@@ -88,8 +88,8 @@ def test_every_table_can_be_made_on_postgresql():
 def test_what_is_written_in_bulk_can_be_written_on_postgresql_too():
     dialect = asyncpg.dialect()
     text = database._insert_text(dialect, tables.top_gifters, projections._add_up, 2)
-    assert "VALUES ($1::VARCHAR" in text
-    assert "$12::BIGINT) ON CONFLICT (scope, scope_id, viewer_id) DO UPDATE" in text
+    assert "VALUES ($1::VARCHAR, $2::BYTEA, $3::BYTEA, $4::BIGINT" in text
+    assert "$12) ON CONFLICT (scope, scope_id, viewer_id) DO UPDATE" in text
 
 
 def test_a_file_at_head_is_left_alone_without_loading_alembic(url):

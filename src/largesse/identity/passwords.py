@@ -68,14 +68,16 @@ async def hash_password(password: str) -> str:
 
 async def is_right(password_hash: str, password: str) -> bool:
     """
-    Whether the password is the one that was hashed. Costs the same where it cannot be.
+    Whether the password is the one that was hashed.
+
+    One that nobody could have costs no work, whoever it is tried on, so that tells nothing either.
 
     Raises:
         Rejected: passwords_busy.
     """
     encoded = _encode(password) if len(password) <= PASSWORD_LENGTH_MAX else None
     if encoded is None:
-        password_hash, encoded = NOBODY, b""
+        return False
     return await _in_thread(lambda: _verify(password_hash, encoded))
 
 

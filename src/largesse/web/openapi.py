@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 from litestar import Litestar
+from litestar.handlers import HTTPRouteHandler
 from litestar.openapi.config import OpenAPIConfig
 from litestar.openapi.spec import Components, License, SecurityScheme, Server, Tag
 from litestar.types import ControllerRouterHandler
@@ -81,7 +82,7 @@ def _config() -> OpenAPIConfig:
         license=License(name="Apache-2.0", identifier="Apache-2.0"),
         servers=[Server(url="/")],
         tags=[Tag(name=name, description=description) for name, description in TAGS],
-        operation_id_creator=lambda handler, method, path: handler.handler_name,
+        operation_id_creator=_operation_id,
         components=Components(
             security_schemes={
                 "session": SecurityScheme(
@@ -92,6 +93,12 @@ def _config() -> OpenAPIConfig:
             }
         ),
     )
+
+
+def _operation_id(handler: HTTPRouteHandler, *_: object) -> str:
+    """The handler's name as clients are used to it: `postGift`."""
+    first, *rest = handler.handler_name.split("_")
+    return first + "".join(word.capitalize() for word in rest)
 
 
 def _docstrings() -> dict[str, str]:

@@ -12,22 +12,7 @@ paint();
 const byId = (id) => document.getElementById(id);
 const form = byId("log-in");
 
-const ui = window.SwaggerUIBundle({
-  spec: withoutKeys(await (await fetch("/v1/openapi.json")).json()),
-  dom_id: "#api",
-  deepLinking: true,
-  docExpansion: "list",
-  defaultModelsExpandDepth: 0,
-  displayRequestDuration: true,
-  validatorUrl: null,
-  presets: [window.SwaggerUIBundle.presets.apis],
-  layout: "BaseLayout",
-  requestInterceptor: withKey,
-  onComplete: () => {
-    const token = sessionStorage.getItem(TOKEN);
-    if (token) enter(token, sessionStorage.getItem(WHO));
-  },
-});
+let ui;
 
 form.addEventListener("submit", async (event) => {
   event.preventDefault();
@@ -44,6 +29,24 @@ byId("log-out").addEventListener("click", async () => {
   sessionStorage.clear();
   ui.authActions.logout(["session"]);
   show(null);
+});
+
+form.querySelector("button").disabled = false;
+ui = window.SwaggerUIBundle({
+  spec: withoutKeys(await (await fetch("/v1/openapi.json")).json()),
+  dom_id: "#api",
+  deepLinking: true,
+  docExpansion: "list",
+  defaultModelsExpandDepth: 0,
+  displayRequestDuration: true,
+  validatorUrl: null,
+  presets: [window.SwaggerUIBundle.presets.apis],
+  layout: "BaseLayout",
+  requestInterceptor: withKey,
+  onComplete: () => {
+    const token = sessionStorage.getItem(TOKEN);
+    if (token) enter(token, sessionStorage.getItem(WHO));
+  },
 });
 
 // Here a key may be left empty, because the page makes one.
