@@ -105,7 +105,12 @@ def _answer(batch: list[Waiting], answers: list[bool]) -> None:
 def _settle(
     db: sqlite3.Connection, totals: dict[bytes, list[int]], gifts: list[Gift]
 ) -> list[bool]:
-    """Decide and write a batch in one transaction; every touched account is updated once."""
+    """
+    Decide and write a batch in one transaction; every touched account is updated once.
+
+    Blobs go to SQLite as `bytearray`: Python 3.11 looks for an adapter of every `bytes` parameter
+    first, which costs a microsecond each and would halve the rate.
+    """
     db.execute("BEGIN IMMEDIATE")
     known = _known(db, [coin[0] for coin, _ in gifts])
     now = time.time_ns()
@@ -130,22 +135,22 @@ def _settle(
             account = totals.get(account_id) or totals.setdefault(account_id, [0, 0])
             account[side] += amount
             touched[account_id] = account
-        now += 1
-        rows.append((*coin, now))
-        now += 1
-        rows.append((*diamond, now))
+        for id, debit, credit, amount, ledger, room, item in (coin, diamond):
+            now += 1
+            places = (bytearray(id), bytearray(debit), bytearray(credit), amount, ledger)
+            rows.append((*places, bytearray(room), item, now))
         answers.append(True)
     db.executemany("INSERT INTO transfers VALUES (?,?,?,?,?,?,?,?)", rows)
     db.executemany(
         "INSERT OR REPLACE INTO accounts VALUES (?,?,?)",
-        [(account_id, debits, credits) for account_id, (debits, credits) in touched.items()],
+        [(bytearray(id), debits, credits) for id, (debits, credits) in touched.items()],
     )
     db.execute("COMMIT")
     return answers
 
 
 def _known(db: sqlite3.Connection, ids: Iterable[bytes]) -> set[bytes]:
-    wanted = list(ids)
+    wanted = [bytearray(id) for id in ids]
     marks = ",".join("?" * len(wanted))
     return {id for (id,) in db.execute(f"SELECT id FROM transfers WHERE id IN ({marks})", wanted)}
 

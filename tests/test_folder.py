@@ -174,12 +174,12 @@ def test_beginning_afresh_takes_away_only_what_is_ours(path: Path, door: Door) -
     (path / "ledger.sqlite").write_bytes(b"old")
     (path / "photo.jpg").write_bytes(b"mine")
     remove(folder)
-    door.folder = None
+    door.close()
     assert list(listing(path)) == [str(path / "photo.jpg")]
 
     (path / "photo.jpg").unlink()
     remove(door.open(Environment.TEST))
-    door.folder = None
+    door.close()
     assert not path.exists()
 
 

@@ -135,6 +135,8 @@ def remove(folder: Folder) -> None:
     """
     Delete what we keep in an open test folder, and the folder itself where nothing else is in it.
 
+    The lock is still held, so that nobody comes in meanwhile: close the folder afterwards.
+
     Raises:
         Rejected: data_folder_is_live. Real money is never deleted by a command.
     """
@@ -146,7 +148,6 @@ def remove(folder: Folder) -> None:
                 file.unlink()
         with contextlib.suppress(OSError):  # Something that is not ours is in it: it stays.
             folder.path.rmdir()
-    os.close(folder.lock)
 
 
 def _read(path: Path) -> About | None:

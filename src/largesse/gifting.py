@@ -262,18 +262,19 @@ async def _first_answer(
 
 def _guard_same(catalog: Catalog, asked: Asked, first: Transfer) -> None:
     """An item that the catalogue has dropped since can only be the item of the first request."""
-    same = first.code == chart.TransferCode.GIFT
-    if same:
-        item = catalog.gift_item(asked.item_id) or catalog.item_of_number(first.user_data_64 >> 32)
-        same = (
-            first.user_data_128 == ids.parse(asked.room_id)
-            and first.user_data_64 & 0xFFFF_FFFF == asked.quantity
-            and (
-                item is None
-                or (item.number == first.user_data_64 >> 32 and item.id == asked.item_id)
-            )
-        )
-    if not same:
+    assert first.code == chart.TransferCode.GIFT  # Ids from keys of orders are others.
+    number, quantity = first.user_data_64 >> 32, first.user_data_64 & 0xFFFF_FFFF
+    item = catalog.item_of_number(number)
+    if item is None:
+        is_same_item = catalog.gift_item(asked.item_id) is None
+    else:
+        is_same_item = item.id == asked.item_id
+    is_same = (
+        first.user_data_128 == ids.parse(asked.room_id)
+        and quantity == asked.quantity
+        and is_same_item
+    )
+    if not is_same:
         raise Rejected("idempotency_key_reused")
 
 

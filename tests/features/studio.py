@@ -47,8 +47,10 @@ items = [
 """
 
 
-def catalog(*, rose: int = 3, enabled: bool = True) -> catalogs.Catalog:
+def catalog(*, rose: int = 3, enabled: bool = True, has_rose: bool = True) -> catalogs.Catalog:
     text = GIFT_ITEMS.format(rose=rose, on=str(enabled).lower())
+    if not has_rose:
+        text = "\n".join(line for line in text.splitlines() if '"rose"' not in line)
     return catalogs.load(PACKAGES, text.encode())
 
 

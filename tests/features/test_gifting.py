@@ -81,6 +81,14 @@ async def test_a_retry_is_answered_after_the_item_was_taken_off(studio):
     assert (await refusal(studio.send(key="a new key"))).code == "gift_item_disabled"
 
 
+async def test_a_retry_is_answered_after_the_item_was_forgotten(studio):
+    first = await studio.send()
+    studio.catalog = catalog(has_rose=False)
+
+    assert (await studio.send()).gift == first.gift
+    assert (await refusal(studio.send("tulip"))).code == "idempotency_key_reused"
+
+
 async def test_a_retry_is_answered_days_later(studio):
     key = studio.key()
     first = await studio.send(key=key)

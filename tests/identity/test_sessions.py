@@ -2,6 +2,7 @@
 
 import asyncio
 import statistics
+import threading
 import time
 
 import pytest
@@ -120,8 +121,8 @@ async def test_a_session_read_before_it_was_closed_is_not_remembered_after(db, a
     token, _ = await house.open("ana", PASSWORD, clock.now(), entropy)
     reading = asyncio.create_task(house.authenticate(token, clock.now()))
     while not reading.done():
-        await asyncio.sleep(0)
         db.user_changed(ana.id)
+        await asyncio.sleep(0)
     await reading
     assert house.cached(token, clock.now()) is None
 
@@ -137,6 +138,25 @@ async def test_a_login_that_began_before_a_password_change_does_not_outlive_it(
     )
     assert not opened
     assert await records.find_session(db, b"t" * 32) is None
+
+
+async def test_a_login_is_refused_when_the_password_changes_while_it_is_checked(
+    db, ana, clock, entropy
+):
+    """The threads for passwords are held up, so that the check comes after the change."""
+    go_on = threading.Event()
+    for _ in range(passwords.AT_ONCE):
+        passwords._threads.submit(go_on.wait)
+    login = asyncio.create_task(
+        Sessions(db, seconds=HOUR).open("ana", PASSWORD, clock.now(), entropy)
+    )
+    while not passwords._waiting:
+        await users.find_user(db, ana.id)
+    async with db.begin() as tx:
+        await users.replace_password_hash(tx, ana.id, old=None, new="another hash")
+    go_on.set()
+    with pytest.raises(Rejected, match="login_or_password_wrong"):
+        await login
 
 
 async def test_close_all_closes_all_of_one_person_only(db, ana, clock, entropy):
@@ -157,7 +177,7 @@ async def test_close_all_closes_all_of_one_person_only(db, ana, clock, entropy):
         await house.authenticate(token, clock.now())
     await house.close_all(ana.id)
     assert [house.cached(token, clock.now()) for token in tokens] == [None] * 3
-    assert await house.authenticate(of_bo, clock.now()) == bo
+    assert house.cached(of_bo, clock.now()) == bo
 
 
 async def test_a_disabled_account_neither_logs_in_nor_stays(db, ana, clock, entropy):

@@ -40,16 +40,21 @@ class Visit:
 
 
 @asynccontextmanager
-async def visit(world, *, width=1_280, height=900, scheme="light"):
+async def browser_at(world):
+    """A browser; call what it gives to open a page of a size and a colour scheme."""
     from playwright.async_api import async_playwright
 
     host = str(world.client.base_url)
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        context = await browser.new_context(
-            viewport={"width": width, "height": height}, color_scheme=scheme, base_url=host
-        )
-        yield Visit(await context.new_page(), host)
+
+        async def visit(*, width=1_280, height=900, scheme="light"):
+            context = await browser.new_context(
+                viewport={"width": width, "height": height}, color_scheme=scheme, base_url=host
+            )
+            return Visit(await context.new_page(), host)
+
+        yield visit
         await browser.close()
 
 
@@ -68,7 +73,8 @@ async def town(prepared, tmp_path):
 
 @needs_browser
 async def test_one_logs_in_and_sends_a_gift(town):
-    async with visit(town) as visited:
+    async with browser_at(town) as visit:
+        visited = await visit()
         page = visited.page
         await page.goto("/docs")
         await page.fill("[name=login]", "ana")
@@ -98,21 +104,23 @@ async def test_one_logs_in_and_sends_a_gift(town):
 
 
 @needs_browser
-@pytest.mark.parametrize("path", ["/docs", "/docs/errors"])
-@pytest.mark.parametrize(
-    ("width", "height", "scheme"), [(390, 844, "light"), (390, 844, "dark"), (1_280, 900, "dark")]
-)
-async def test_it_fits_the_screen_and_says_nothing(world, path, width, height, scheme):
-    async with visit(world, width=width, height=height, scheme=scheme) as visited:
-        page = visited.page
-        await page.goto(path)
-        await page.wait_for_selector(".opblock" if path == "/docs" else "#self_gift")
-
-        overflow = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
-        assert await page.evaluate(overflow) == 0
-        ground = await page.evaluate("getComputedStyle(document.body).backgroundColor")
-        assert ground == ("rgb(28, 32, 34)" if scheme == "dark" else "rgb(255, 255, 255)")
-        assert visited.complaints == []
+async def test_it_fits_every_screen_and_says_nothing(world):
+    overflow = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+    async with browser_at(world) as visit:
+        for width, scheme, ground in (
+            (390, "light", "rgb(255, 255, 255)"),
+            (390, "dark", "rgb(28, 32, 34)"),
+            (1_280, "dark", "rgb(28, 32, 34)"),
+        ):
+            visited = await visit(width=width, scheme=scheme)
+            page = visited.page
+            for path, sign in (("/docs/errors", "#self_gift"), ("/docs", ".opblock")):
+                await page.goto(path)
+                await page.wait_for_selector(sign)
+                assert await page.evaluate(overflow) == 0
+                colour = "getComputedStyle(document.body).backgroundColor"
+                assert await page.evaluate(colour) == ground
+            assert visited.complaints == []
 
 
 def test_the_files_of_others_are_as_they_came():

@@ -61,15 +61,20 @@ def _refuse_other_machines(host: str) -> None:
 
 
 def _reset(path: Path) -> None:
+    """Delete the demo's data folder where there is one; the next start makes it anew."""
     from largesse.clock import SystemClock
-    from largesse.folder import open_folder, remove
+    from largesse.folder import close_folder, open_folder, remove
 
-    with contextlib.suppress(FileNotFoundError):
-        try:
-            remove(open_folder(path, now=SystemClock().now(), entropy=secrets.token_bytes))
-        except Rejected as rejected:
-            if rejected.code != "data_folder_missing":
-                raise
+    if not path.exists():
+        return
+    # To be made is to be begun: an empty folder is no reason to refuse.
+    folder = open_folder(
+        path, create=Environment.TEST, now=SystemClock().now(), entropy=secrets.token_bytes
+    )
+    try:
+        remove(folder)
+    finally:
+        close_folder(folder)
 
 
 async def _demo(settings: Settings, *, gifts_per_second: float, seed: int) -> None:

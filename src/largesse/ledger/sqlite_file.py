@@ -2,6 +2,7 @@
 
 import contextlib
 import sqlite3
+import struct
 from collections.abc import Iterable, Iterator, Sequence
 from importlib.resources import files
 from pathlib import Path
@@ -10,7 +11,7 @@ import msgspec
 
 from largesse import ids
 from largesse.errors import Rejected
-from largesse.ledger import encoding
+from largesse.ledger import LedgerUnavailable, encoding
 from largesse.ledger.model import Account, AccountFlags, Change, ChangeKind, Posted, Refused
 from largesse.ledger.rules import Pending, PendingStatus
 
@@ -266,7 +267,12 @@ def find_refused(db: Connection, transfer_ids: list[bytes]) -> list[Refused | No
 
 
 def changes(db: Connection, after: int, limit: int) -> list[Change]:
-    """What happened after this timestamp, oldest first, at most `limit`."""
+    """
+    What happened after this timestamp, oldest first, at most `limit`.
+
+    Raises:
+        LedgerUnavailable: a row was deleted or cut short by somebody else.
+    """
     assert limit > 0
     page: list[Change] = []
     with snapshot(db):
@@ -274,7 +280,10 @@ def changes(db: Connection, after: int, limit: int) -> list[Change]:
             "SELECT events FROM batches WHERE last_timestamp > ? ORDER BY last_timestamp", (after,)
         )
         for (events,) in batches:
-            page.extend(c for c in batch_changes(db, events) if c.timestamp > after)
+            try:
+                page.extend(c for c in batch_changes(db, events) if c.timestamp > after)
+            except (KeyError, struct.error) as error:
+                raise LedgerUnavailable("a row is missing or damaged: run the check") from error
             if len(page) >= limit:
                 break
     return page[:limit]

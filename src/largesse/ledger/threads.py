@@ -76,6 +76,7 @@ class FileThread:
                 result = function()
             except sqlite3.Error as error:
                 problem = LedgerUnavailable(f"{type(error).__name__}: {error}")
+                problem.__cause__ = error
             except BaseException as error:
                 problem = error
             self._loop.call_soon_threadsafe(done, result, problem)

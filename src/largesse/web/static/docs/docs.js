@@ -27,27 +27,30 @@ form.addEventListener("submit", async (event) => {
 byId("log-out").addEventListener("click", async () => {
   await send("DELETE", "/v1/sessions/current", null, sessionStorage.getItem(TOKEN));
   sessionStorage.clear();
-  ui.authActions.logout(["session"]);
+  ui?.authActions.logout(["session"]);
   show(null);
 });
 
 form.querySelector("button").disabled = false;
-ui = window.SwaggerUIBundle({
-  spec: withoutKeys(await (await fetch("/v1/openapi.json")).json()),
-  dom_id: "#api",
-  deepLinking: true,
-  docExpansion: "list",
-  defaultModelsExpandDepth: 0,
-  displayRequestDuration: true,
-  validatorUrl: null,
-  presets: [window.SwaggerUIBundle.presets.apis],
-  layout: "BaseLayout",
-  requestInterceptor: withKey,
-  onComplete: () => {
-    const token = sessionStorage.getItem(TOKEN);
-    if (token) enter(token, sessionStorage.getItem(WHO));
-  },
-});
+const api = await send("GET", "/v1/openapi.json");
+if (api) {
+  ui = window.SwaggerUIBundle({
+    spec: withoutKeys(api),
+    dom_id: "#api",
+    deepLinking: true,
+    docExpansion: "list",
+    defaultModelsExpandDepth: 0,
+    displayRequestDuration: true,
+    validatorUrl: null,
+    presets: [window.SwaggerUIBundle.presets.apis],
+    layout: "BaseLayout",
+    requestInterceptor: withKey,
+    onComplete: () => {
+      const token = sessionStorage.getItem(TOKEN);
+      if (token) enter(token, sessionStorage.getItem(WHO));
+    },
+  });
+}
 
 // Here a key may be left empty, because the page makes one.
 function withoutKeys(api) {
@@ -87,7 +90,7 @@ async function send(method, path, body, token) {
   const headers = { "content-type": "application/json" };
   if (token) headers.authorization = `Bearer ${token}`;
   try {
-    const response = await fetch(path, { method, headers, body: body && JSON.stringify(body) });
+    const response = await fetch(path, { method, headers, body: body ? JSON.stringify(body) : undefined });
     const answer = response.status === 204 ? {} : await response.json();
     if (response.ok) return answer;
     tell(answer.detail);
@@ -100,7 +103,7 @@ async function send(method, path, body, token) {
 function enter(token, who) {
   sessionStorage.setItem(TOKEN, token);
   sessionStorage.setItem(WHO, who);
-  ui.preauthorizeApiKey("session", token);
+  ui?.preauthorizeApiKey("session", token);
   show(who);
 }
 
