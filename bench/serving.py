@@ -58,7 +58,7 @@ def start(
     }
     started = time.perf_counter()
     with log.open("ab") as output:
-        process = subprocess.Popen(
+        process = subprocess.Popen(  # noqa: S603 - A command of our own.
             command,
             env={**inherited, **(environ or {})},
             stdin=subprocess.DEVNULL,

@@ -1,8 +1,11 @@
 """What every test may ask for: a clock that stands still, and chance that is not."""
 
-from collections.abc import Callable
+import os
+import subprocess
+from collections.abc import Callable, Iterator
 from hashlib import blake2b
 from itertools import count
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -30,3 +33,31 @@ def entropy() -> Callable[[int], bytes]:
         return blake2b(seed, digest_size=min(size, 64)).digest().ljust(size, b"\x00")
 
     return next_bytes
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of its own with room for sixteen megabytes."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can mount a small tmpfs")
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", str(disk)],
+        capture_output=True,
+        check=False,
+    )
+    if mounted.returncode != 0:
+        pytest.skip(f"a tmpfs cannot be mounted here: {mounted.stderr.decode().strip()}")
+    yield disk
+    subprocess.run(["umount", str(disk)], check=True)
+
+
+def fill(file: Path) -> None:
+    """Write until the disk takes no more."""
+    with file.open("wb", buffering=0) as out:
+        try:
+            while True:
+                out.write(b"\0" * 65_536)
+        except OSError:
+            return

@@ -20,6 +20,7 @@ from largesse.folder import (
     remove,
     secret,
 )
+from tests.conftest import fill
 
 Entropy = Callable[[int], bytes]
 NOBODY = 65_534
@@ -230,6 +231,21 @@ def test_a_folder_this_user_may_not_write_is_refused(
     assert listing(path) == before
 
 
+@pytest.mark.skipif(not IS_ROOT, reason="only root can try it as another user")
+def test_a_folder_with_one_file_this_user_may_not_write_is_refused(
+    tmp_path: Path, door: Door, path: Path, entropy: Entropy
+) -> None:
+    tmp_path.chmod(0o755)
+    door.open(Environment.TEST)
+    door.close()
+    path.chmod(0o777)
+    (path / "lock").chmod(0o666)
+    (path / "ledger.sqlite").write_bytes(b"")
+    assert as_nobody(path, entropy) == "data_folder_read_only"
+    (path / "ledger.sqlite").chmod(0o666)
+    assert as_nobody(path, entropy) == "not refused"
+
+
 def test_a_folder_without_write_permission_is_refused(door: Door, path: Path) -> None:
     if IS_ROOT:
         pytest.skip("root may write everything; the test above tries it as another user")
@@ -240,24 +256,6 @@ def test_a_folder_without_write_permission_is_refused(door: Door, path: Path) ->
         assert refusal(door.open).code == "data_folder_read_only"
     finally:
         path.chmod(0o700)
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of its own with room for sixteen megabytes."""
-    if not IS_ROOT:
-        pytest.skip("only root can mount a small tmpfs")
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", str(disk)],
-        capture_output=True,
-        check=False,
-    )
-    if mounted.returncode != 0:
-        pytest.skip(f"a tmpfs cannot be mounted here: {mounted.stderr.decode().strip()}")
-    yield disk
-    subprocess.run(["umount", str(disk)], check=True)
 
 
 def test_a_full_disk_is_refused_before_anything_is_begun(
@@ -280,13 +278,3 @@ def test_a_full_disk_is_refused_before_anything_is_begun(
     before = listing(path)
     assert refusal(begin).code == "disk_full"
     assert listing(path).keys() == before.keys()
-
-
-def fill(file: Path) -> None:
-    """Write until the disk takes no more."""
-    with file.open("wb", buffering=0) as out:
-        try:
-            while True:
-                out.write(b"\0" * 65_536)
-        except OSError:
-            return

@@ -61,7 +61,10 @@ def test_an_id_survives_being_written_down(id: bytes) -> None:
     assert ids.parse(ids.text(id)) == id
 
 
-@pytest.mark.parametrize("text", ["", "0" * 31, "0" * 33, "g" * 32, "0x" + "0" * 30, "é" * 32])
+@pytest.mark.parametrize(
+    "text",
+    ["", "0" * 31, "0" * 33, "g" * 32, "0x" + "0" * 30, "é" * 32, "00 " * 10 + "00", "AB" * 16],
+)
 def test_other_text_is_no_id(text: str) -> None:
     assert ids.parse(text) is None
 

@@ -263,9 +263,7 @@ async def _payments(
         webhook_url=f"{here}/v1/webhooks/{NAME}",
     )
     opened.push_async_callback(sandbox.close)
-    provider = SandboxProvider(
-        base_url=f"{here}/sandbox", secret=secret, return_url=settings.public_url
-    )
+    provider = SandboxProvider(base_url=f"{here}/sandbox", secret=secret)
     opened.push_async_callback(provider.close)
     return {NAME: provider}, sandbox
 

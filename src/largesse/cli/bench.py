@@ -39,7 +39,7 @@ CAMPAIGN = "bench"
 """The viewers' coins come from a funded campaign: the books stay whole without any payment."""
 ITEM_NUMBER, COINS, SHARE_BPS, PRICE_LIST_VERSION = 1, 1, 5_000, 1
 
-_randomness = random.Random()  # noqa: S311 - Makes keys that are unique, not secret.
+_randomness = random.Random()  # noqa: S311 - Its keys must be unique, not secret.
 _clock = time.perf_counter
 
 
@@ -172,12 +172,13 @@ async def gifts_one_by_one(
     ledger: Ledger, audience: Audience, *, in_flight: int, seconds: float
 ) -> Measured:
     """Every gift is a call of its own, `in_flight` of them at any time; ids and chains included."""
-    viewer_ids = _in_turn(audience)
+    viewer_ids, keys = itertools.cycle(audience.viewer_ids), fresh_keys()
 
     async def send() -> None:
         viewer_id = next(viewer_ids)
         wallet = chart.wallet(audience.environment, viewer_id)
-        [result] = await ledger.create_transfers([_gift(audience, viewer_id)], (wallet,))
+        chain = _gift(audience, viewer_id, next(keys))
+        [result] = await ledger.create_transfers((chain,), (wallet,))
         assert result.outcome is Outcome.CREATED, result.outcome
 
     return await drive(send, in_flight=in_flight, seconds=seconds)
@@ -187,11 +188,11 @@ async def gifts_by_the_call(
     ledger: Ledger, audience: Audience, *, chains_per_call: int, seconds: float
 ) -> Measured:
     """Every call carries many gifts, and the next call is made while one is written."""
-    viewer_ids = _in_turn(audience)
+    viewer_ids, keys = itertools.cycle(audience.viewer_ids), fresh_keys()
 
     async def send() -> None:
         chains = [
-            _gift(audience, viewer_id)
+            _gift(audience, viewer_id, next(keys))
             for viewer_id in itertools.islice(viewer_ids, chains_per_call)
         ]
         for result in await ledger.create_transfers(chains):
@@ -238,17 +239,26 @@ async def failures_in_books(app: App) -> list[str]:
     return found
 
 
-def fresh_key() -> str:
-    """A UUIDv7 as text, as a client makes it: 48 bits of time, the rest random."""
-    bits = _randomness.getrandbits(74)
-    time = f"{clock.milliseconds(clock.SystemClock().now()):012x}"
-    tail = f"{bits >> 12:015x}"[-15:]
-    return f"{time[:8]}-{time[8:]}-7{bits & 0xFFF:03x}-8{tail[:3]}-{tail[3:]}"
+def fresh_keys() -> Iterator[str]:
+    """
+    UUIDv7 texts as a client makes them: 48 bits of time, then random bits with a counter in them.
+
+    (RFC 9562 6.2, method 2: what follows the time counts up from a random start.)
+    """
+    random_bits = _randomness.getrandbits(74)
+    head = f"-7{random_bits & 0xFFF:03x}-8{random_bits >> 12 & 0xFFF:03x}-"
+    last, prefix = 0, ""
+    for number in itertools.count(random_bits >> 32):
+        now = time.time_ns() // 1_000_000
+        if now != last:
+            last, text = now, f"{now:012x}"
+            prefix = f"{text[:8]}-{text[8:]}{head}"
+        yield f"{prefix}{number & 0xFFFF_FFFF_FFFF:012x}"
 
 
-def _gift(audience: Audience, viewer_id: str) -> Chain:
+def _gift(audience: Audience, viewer_id: str, key: str) -> Chain:
     return postings.gift(
-        ids.from_key(viewer_id, fresh_key()),
+        ids.from_key(viewer_id, key),
         environment=audience.environment,
         viewer_id=viewer_id,
         creator_id=audience.creator_id,
@@ -259,10 +269,6 @@ def _gift(audience: Audience, viewer_id: str) -> Chain:
         coins=COINS,
         share_bps=SHARE_BPS,
     )
-
-
-def _in_turn(audience: Audience) -> Iterator[str]:
-    return itertools.cycle(audience.viewer_ids)
 
 
 async def _create(ledger: Ledger, accounts: Sequence[Account]) -> None:

@@ -1,6 +1,7 @@
 """What the demo shows while it runs: the economy at a glance, live on a terminal or in lines."""
 
 import asyncio
+import contextlib
 import time
 from collections import deque
 from collections.abc import Iterable
@@ -17,6 +18,8 @@ from largesse import money, reconcile, reports
 from largesse.app import App
 from largesse.books.checks import Check
 from largesse.cli.serving import Running
+from largesse.ledger import LedgerUnavailable
+from largesse.records.database import RecordsUnavailable
 from largesse.reports import OperatorTotals
 
 SAMPLE_SECONDS = 1.0
@@ -55,6 +58,7 @@ class Board(msgspec.Struct):
     samples: deque[tuple[float, int]]
     totals: OperatorTotals | None = None
     checked: Checked = Checked()
+    trouble: str = ""
 
 
 async def show(running: Running, *, live: bool) -> None:
@@ -95,15 +99,20 @@ async def _stopped_within(running: Running, seconds: float) -> bool:
 
 
 async def _sample(app: App, board: Board) -> None:
-    totals = await reports.operator_totals(
-        app.db,
-        app.ledger,
-        environment=app.environment,
-        providers=sorted(app.providers),
-        currencies=sorted({prices.currency for prices in app.catalog.price_lists}),
-        now=app.clock.now(),
-    )
-    board.totals = totals
+    """Look again. A store that cannot answer is told of; the demo goes on, as a server would."""
+    try:
+        totals = await reports.operator_totals(
+            app.db,
+            app.ledger,
+            environment=app.environment,
+            providers=sorted(app.providers),
+            currencies=sorted({prices.currency for prices in app.catalog.price_lists}),
+            now=app.clock.now(),
+        )
+    except (LedgerUnavailable, RecordsUnavailable) as error:
+        board.trouble = str(error)
+        return
+    board.totals, board.trouble = totals, ""
     board.samples.append((time.monotonic(), totals.gifts))
 
 
@@ -112,12 +121,13 @@ async def _check_again_and_again(running: Running, board: Board) -> None:
     while True:
         begun = time.monotonic()
         found: list[Check] = []
-        async for step in reconcile.check(
-            app.db, app.ledger, environment=app.environment, now=app.clock.now()
-        ):
-            if isinstance(step, Check):
-                found.append(step)
-        board.checked = Checked(len(found), tuple(row.name for row in found if not row.holds))
+        with contextlib.suppress(LedgerUnavailable, RecordsUnavailable):
+            async for step in reconcile.check(
+                app.db, app.ledger, environment=app.environment, now=app.clock.now()
+            ):
+                if isinstance(step, Check):
+                    found.append(step)
+            board.checked = Checked(len(found), tuple(row.name for row in found if not row.holds))
         took = time.monotonic() - begun
         if await _stopped_within(running, max(CHECK_SECONDS, took * CHECK_REST)):
             return
@@ -125,8 +135,9 @@ async def _check_again_and_again(running: Running, board: Board) -> None:
 
 def line(board: Board) -> str:
     """The economy in one line."""
-    assert board.totals is not None
     totals = board.totals
+    if board.trouble or totals is None:
+        return f"up {_uptime(board)}  {board.trouble}"
     return "  ".join(
         (
             f"up {_uptime(board)}",
@@ -142,8 +153,9 @@ def line(board: Board) -> str:
 
 def panel(board: Board, url: str) -> RenderableType:
     """The economy as a panel."""
-    assert board.totals is not None
     totals = board.totals
+    if totals is None:
+        return Panel(board.trouble, title=f"Largesse demo  {url}", title_align="left", expand=False)
     grid = Table.grid(padding=(0, 2))
     for justify in ("left", "right", "left", "right"):
         grid.add_column(justify=justify, min_width=12)
@@ -165,6 +177,7 @@ def panel(board: Board, url: str) -> RenderableType:
         ("Checks ", "dim"),
         (board.checked.told, style),
         (f"   up {_uptime(board)}", "dim"),
+        (f"\n{board.trouble}" if board.trouble else "", "bold red"),
     )
     body = Table.grid()
     body.add_row(grid)

@@ -151,7 +151,7 @@ async def get_packages(
         "adults_only",
         "role_required",
         "channel_not_found",
-        "country_not_found",
+        "country_unknown",
         "idempotency_key_required",
         "idempotency_key_invalid",
         "idempotency_key_expired",

@@ -116,7 +116,6 @@ REFUSALS: dict[str, Refusal] = {
     # Recharge.
     "package_not_found": Refusal(404, "This package is not sold there."),
     "channel_not_found": Refusal(404, "There is no such channel."),
-    "country_not_found": Refusal(404, "The country is not two capital letters (ISO 3166-1)."),
     "provider_unavailable": Refusal(
         503, "The payment provider does not answer; ask again with the same key."
     ),
