@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import errno
 import gc
+import io
 import logging
 import signal
 import socket
@@ -231,6 +232,16 @@ def _settle_memory() -> None:
     sys.setswitchinterval(SWITCH_SECONDS)
 
 
+class _StandardError(io.TextIOBase):
+    """Standard error as it is when something is written: a live panel puts itself in between."""
+
+    def write(self, text: str) -> int:
+        return sys.stderr.write(text)
+
+    def flush(self) -> None:
+        sys.stderr.flush()
+
+
 def begin_logging(level: str) -> None:
     """Log to standard error, one line each; standard output is for what a person asked to see."""
     import structlog
@@ -239,9 +250,9 @@ def begin_logging(level: str) -> None:
     logging.basicConfig(
         level=max(number, logging.WARNING),
         format="%(asctime)s %(levelname)-8s %(name)s: %(message)s",
-        stream=sys.stderr,
+        stream=_StandardError(),
     )
     structlog.configure(
         wrapper_class=structlog.make_filtering_bound_logger(number),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(_StandardError()),
     )
