@@ -236,10 +236,11 @@ class Oracle:
             return AccountOutcome.ID_MUST_NOT_BE_INT_MAX
         existing = self._account(asked.id)
         if existing is not None:
-            # Doubtful: source `create_account_exists` compares all flags as they are now, `closed`
-            # too, so an account asked for again after it was closed answers different_flags.
+            # Ours: the source compares `closed` too, as it is now. Whoever opens an account again,
+            # to be sure that it is there, must not be told that it is another one.
+            if (asked.flags ^ existing.flags) & ~AccountFlags.CLOSED:
+                return AccountOutcome.EXISTS_WITH_DIFFERENT_FLAGS
             for name in (
-                "flags",
                 "user_data_128",
                 "user_data_64",
                 "user_data_32",

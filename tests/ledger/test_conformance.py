@@ -20,6 +20,7 @@ from largesse.ledger import (
 from largesse.ledger.model import (
     AMOUNT_MAX,
     Account,
+    AccountFlags,
     AccountOutcome,
     Balance,
     Change,
@@ -621,4 +622,14 @@ async def test_a_caller_who_leaves_does_not_take_the_others_along(world: Ledger)
     again = await outcomes(world, [gift(n) for n in range(1, 41)])
     assert set(again) <= {Outcome.CREATED, Outcome.EXISTS}
     assert await totals(world) == [-100, 60, 40]
+    assert await problems(world) == []
+
+
+async def test_an_account_may_be_closed_from_its_first_moment(world: Ledger) -> None:
+    """The feed says so, and the file's check knows it."""
+    closed = Account(id=ids.derive("late"), ledger=1, code=1, flags=int(AccountFlags.CLOSED))
+    assert await world.create_accounts([closed]) == [AccountOutcome.CREATED]
+    change = (await world.changes(0))[-1]
+    assert change.account is not None
+    assert change.account.flags == AccountFlags.CLOSED
     assert await problems(world) == []

@@ -181,7 +181,14 @@ async def test_post_and_void_errors_by_descending_precedence(check: Check) -> No
         void Q  P    9                   -> exceeds_pending_transfer_amount
         void Q  P    4                   -> pending_transfer_has_different_amount
         post Q  P    4                   -> created
+    """)
 
+
+async def test_what_became_of_a_pending_transfer_is_asked_after_its_amount(check: Check) -> None:
+    await check("""
+        account  a    may_overdraw
+        account  b    may_overdraw
+        account  c    may_overdraw
         pending  CP  c  b  5  timeout=2            -> created
         pending  P2  c  b  5                       -> created
         pending  P3  c  b  5                       -> created

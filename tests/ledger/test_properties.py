@@ -168,18 +168,22 @@ def _histories(draw: st.DrawFn) -> list[Step]:
         for _ in range(draw(st.integers(1, 3))):
             call = []
             for _ in range(draw(st.integers(1, 3))):
-                if chains and draw(_dice) < 3:
-                    chain = draw(st.sampled_from(chains))
-                else:
-                    chain = ()
-                    for _ in range(draw(_lengths)):
-                        chain += (_draw_transfer(draw, asked),)
-                        asked.append(chain[-1])
+                is_old = draw(_dice) < 3
+                chain = draw(st.sampled_from(chains)) if is_old else _draw_chain(draw, asked)
                 chains.append(chain)
                 call.append(chain)
             calls.append(call)
         steps.append(Step(draw(st.sampled_from(PAUSES)), calls))
     return steps
+
+
+def _draw_chain(draw: st.DrawFn, asked: list[Transfer]) -> Chain:
+    """A chain whose transfers may resemble any that was asked for before."""
+    chain: Chain = ()
+    for _ in range(draw(_lengths)):
+        chain += (_draw_transfer(draw, asked),)
+        asked.append(chain[-1])
+    return chain
 
 
 async def _play(

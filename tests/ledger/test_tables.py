@@ -521,6 +521,38 @@ async def test_a_closed_account_takes_nothing_until_its_closing_is_voided(check:
     """)
 
 
+async def test_a_refused_chain_leaves_a_closed_account_closed(check: Check) -> None:
+    """The void inside it had opened both sides for a moment; the overdraft behind it undoes that."""
+    await check("""
+        account  bank    may_overdraw
+        account  wallet
+        account  earnings
+        transfer T1  bank    wallet    10                                -> created
+        pending  C1  wallet  earnings   0  closing_debit closing_credit  -> created
+        void     V1  C1                    &
+        transfer T2  wallet  bank      11  -> exceeds_credits
+        closed   wallet
+        closed   earnings
+        absent   V1
+        void     V1  C1                    -> created
+        open     wallet
+        open     earnings
+    """)
+
+
+async def test_a_closed_account_that_is_asked_for_again_is_there(check: Check) -> None:
+    """Ours: whether it is closed at the moment does not tell two requests apart."""
+    await check("""
+        account  bank    may_overdraw
+        account  wallet
+        pending  C1  bank  wallet  0  closing_credit  -> created
+        account  wallet         -> exists
+        account  late    closed -> created
+        account  late           -> exists
+        transfer T1  bank  late  1  -> credit_account_already_closed
+    """)
+
+
 async def test_an_account_closes_with_all_that_it_has(check: Check) -> None:
     """TigerBeetle's recipe: a balancing, closing, pending debit."""
     await check("""

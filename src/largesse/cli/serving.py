@@ -16,7 +16,7 @@ import signal
 import socket
 import sys
 from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
-from typing import Any
+from typing import Any, TextIO, cast
 
 import msgspec
 import uvicorn
@@ -254,5 +254,5 @@ def begin_logging(level: str) -> None:
     )
     structlog.configure(
         wrapper_class=structlog.make_filtering_bound_logger(number),
-        logger_factory=structlog.PrintLoggerFactory(_StandardError()),
+        logger_factory=structlog.PrintLoggerFactory(cast(TextIO, _StandardError())),
     )

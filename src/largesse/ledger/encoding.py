@@ -27,6 +27,8 @@ EVENT_CHAIN_HEAD = b"\x02"
 EVENT_CHAIN_REST = b"\x03"
 EVENT_EXPIRED = b"\x04"
 EVENT_REFUSED = b"\x05"
+EVENT_CLOSED_ACCOUNT = b"\x06"
+"""An account that was closed from its first moment."""
 
 
 def encode_posted(posted: Posted) -> bytes:

@@ -402,7 +402,9 @@ class SqliteLedger:
                 outcome = rules.create_account(state, account, timestamp)
                 request.results.append(outcome)
                 if outcome is AccountOutcome.CREATED:
-                    events += (encoding.EVENT_ACCOUNT, account.id)
+                    is_closed = account.flags & _CLOSED
+                    kind = encoding.EVENT_CLOSED_ACCOUNT if is_closed else encoding.EVENT_ACCOUNT
+                    events += (kind, account.id)
                     new_accounts.append(state.accounts[account.id])
                     timestamp += 1
             for chain in request.chains:

@@ -22,6 +22,7 @@ APPLICATION_ID = 0x4C415247
 FORMAT = 1
 AHEAD_MAX = 10_000
 """Ids with a time still to come that are held in memory at start; past that the floor rises."""
+ACCOUNT_KINDS = (encoding.EVENT_ACCOUNT, encoding.EVENT_CLOSED_ACCOUNT)
 _CHUNK = 500
 """Ids in one SELECT, far below SQLite's limit on parameters."""
 _decode_refused = msgspec.msgpack.Decoder(Refused).decode
@@ -296,7 +297,7 @@ def batch_changes(db: Connection, events: bytes) -> Iterator[Change]:
         encoding.EVENT_CHAIN_HEAD, encoding.EVENT_CHAIN_REST, encoding.EVENT_EXPIRED
     )  # fmt: skip
     transfers = dict(transfer_rows(db, [id for k, id in listed if k in transfer_kinds]))
-    accounts = dict(account_rows(db, [id for k, id in listed if k == encoding.EVENT_ACCOUNT]))
+    accounts = dict(account_rows(db, [id for k, id in listed if k in ACCOUNT_KINDS]))
     pendings = dict(pending_rows(db, [id for k, id in listed if k == encoding.EVENT_EXPIRED]))
     chain: list[Posted] = []
     for kind, id in listed:
@@ -307,8 +308,8 @@ def batch_changes(db: Connection, events: bytes) -> Iterator[Change]:
             chain.append(transfers[id])
         elif kind == encoding.EVENT_EXPIRED:
             yield Change(pendings[id].resolved_at, ChangeKind.EXPIRED, (transfers[id],))
-        elif kind == encoding.EVENT_ACCOUNT:
-            account = as_created(accounts[id])
+        elif kind in ACCOUNT_KINDS:
+            account = as_created(accounts[id], kind)
             yield Change(account.timestamp, ChangeKind.ACCOUNT, account=account)
     if chain:
         yield Change(chain[-1].timestamp, ChangeKind.CHAIN, tuple(chain))
@@ -320,12 +321,14 @@ def split_events(events: bytes) -> list[tuple[bytes, bytes]]:
     return [(events[n : n + 1], events[n + 1 : n + size]) for n in range(0, len(events), size)]
 
 
-def as_created(account: Account) -> Account:
+def as_created(account: Account, kind: bytes) -> Account:
+    """The account as it was in its first moment, which only the event says of its being closed."""
+    closed = int(AccountFlags.CLOSED)
     return Account(
         id=account.id,
         ledger=account.ledger,
         code=account.code,
-        flags=account.flags & ~int(AccountFlags.CLOSED),
+        flags=account.flags & ~closed | (closed if kind == encoding.EVENT_CLOSED_ACCOUNT else 0),
         user_data_128=account.user_data_128,
         user_data_64=account.user_data_64,
         user_data_32=account.user_data_32,

@@ -11,8 +11,6 @@ from collections.abc import AsyncIterator, Generator, Iterator
 from hashlib import sha256
 from pathlib import Path
 
-import msgspec
-
 from largesse import ids
 from largesse.ledger import LedgerUnavailable, Problem, encoding, sqlite_file
 from largesse.ledger.model import Account, AccountFlags, Posted, TransferFlags
@@ -109,7 +107,7 @@ class _Verification:
             for kind, id in listed
             if kind in (encoding.EVENT_CHAIN_HEAD, encoding.EVENT_CHAIN_REST)
         ]
-        new_accounts = by_kind.get(encoding.EVENT_ACCOUNT, [])
+        new_accounts = [id for kind, id in listed if kind in sqlite_file.ACCOUNT_KINDS]
         expired = by_kind.get(encoding.EVENT_EXPIRED, [])
         refused = by_kind.get(encoding.EVENT_REFUSED, [])
         self._counts["transfers"] += len(chained)
@@ -123,11 +121,9 @@ class _Verification:
         refusals = dict(sqlite_file.rows(self._db, "refused", refused))
         posted = {id: encoding.decode_posted(id, transfers[id]) for id in chained}
         for kind, id in listed:
-            if kind == encoding.EVENT_ACCOUNT:
+            if kind in sqlite_file.ACCOUNT_KINDS:
                 problems += self._time(accounts[id].timestamp, first, last)
-                self._accounts[id] = msgspec.structs.replace(
-                    sqlite_file.as_created(accounts[id]), timestamp=accounts[id].timestamp
-                )
+                self._accounts[id] = sqlite_file.as_created(accounts[id], kind)
             elif kind == encoding.EVENT_EXPIRED:
                 problems += self._time(pendings[id].resolved_at, first, last)
                 self._resolve(self._pendings[id], PendingStatus.EXPIRED, pendings[id].resolved_at)
