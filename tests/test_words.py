@@ -63,7 +63,7 @@ def test_an_id_survives_being_written_down(id: bytes) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "0" * 31, "0" * 33, "g" * 32, "0x" + "0" * 30, "é" * 32, "00 " * 10 + "00", "AB" * 16],
+    ["", "0" * 31, "0" * 33, "g" * 32, "0x" + "0" * 30, "é" * 32, "00 " * 10 + "00"],
 )
 def test_other_text_is_no_id(text: str) -> None:
     assert ids.parse(text) is None

@@ -140,7 +140,7 @@ async def open_app(
             sessions=Sessions(stores.db, seconds=settings.session_hours * 3_600),
             rooms=rooms,
             limiter=RateLimiter(),
-            mailer=_mailer(settings),
+            mailer=_mailer(settings, opened),
             providers=providers,
             sandbox=sandbox,
             worker_wake=asyncio.Event(),
@@ -268,12 +268,12 @@ async def _payments(
     return {NAME: provider}, sandbox
 
 
-def _mailer(settings: Settings) -> Mailer:
+def _mailer(settings: Settings, opened: contextlib.AsyncExitStack) -> Mailer:
     from largesse.notify import mail
 
     if not settings.smtp_host:
         return mail.PrintedMailer()
-    return mail.SmtpMailer(
+    mailer = mail.SmtpMailer(
         host=settings.smtp_host,
         port=settings.smtp_port,
         username=settings.smtp_username,
@@ -281,6 +281,8 @@ def _mailer(settings: Settings) -> Mailer:
         starttls=settings.smtp_starttls,
         sender=settings.mail_from,
     )
+    opened.push_async_callback(mailer.close)  # A mail that was taken on is still sent.
+    return mailer
 
 
 def _currencies(catalog: Catalog) -> tuple[str, ...]:

@@ -22,7 +22,7 @@ KEY_LENGTH_MAX = 200
 _UUID7 = re.compile(
     r"[0-9a-fA-F]{8}-?[0-9a-fA-F]{4}-?7[0-9a-fA-F]{3}-?[89abAB][0-9a-fA-F]{3}-?[0-9a-fA-F]{12}"
 )
-_HEX_DIGITS = re.compile(r"[0-9a-f]{32}")
+_HEX_DIGITS = re.compile(r"[0-9a-fA-F]{32}")
 _SEPARATOR = b"\x1f"
 
 
@@ -88,5 +88,5 @@ def text(id: bytes) -> str:
 
 
 def parse(text: str) -> bytes | None:
-    """The id behind 32 hex digits (lower case, so that an id has one text), or None."""
+    """The id behind 32 hex digits, or None where the text is not one."""
     return bytes.fromhex(text) if _HEX_DIGITS.fullmatch(text) else None

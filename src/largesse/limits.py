@@ -41,6 +41,7 @@ LIMITS = (
     Limit("export", Rate(10, MINUTE, 10), "Histories that one user takes out as CSV."),
     Limit("sign_up", Rate(20, HOUR, 20), "New accounts from one address."),
     Limit("login", Rate(10, MINUTE, 10), "Attempts at one login from one address."),
+    Limit("login_address", Rate(120, MINUTE, 120), "Attempts at all logins from one address."),
     Limit("session", Rate(50, SECOND, 200), "Sessions looked up for one address."),
     Limit("password_reset", Rate(10, HOUR, 10), "Password resets, asked for or used, per address."),
     Limit("subjects", SUBJECTS_MAX, "Subjects that each rate remembers at once."),

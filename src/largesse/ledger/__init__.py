@@ -62,6 +62,7 @@ class Ledger(Protocol):
         """
         Create each chain whole or not at all, in this order, and answer each with one outcome.
 
+        Calls are decided in the order in which they were made.
         Each result also holds the balances of the accounts in `balances_of` right after it.
 
         Raises:

@@ -10,9 +10,6 @@ from largesse import ids
 from largesse.ledger import AccountFilter
 from largesse.ledger.model import Account, Balance, Posted
 
-STEPS_MAX = 100_000
-"""Transfers looked at for one page; a filter that keeps almost nothing ends there."""
-
 
 def balance_of(account: Account) -> Balance:
     """The account's four totals, as they are now."""
@@ -35,7 +32,11 @@ def previous_id(posted: Posted, account_id: bytes) -> bytes:
 def walk(
     find: Callable[[bytes], Posted | None], account: Account, filter: AccountFilter
 ) -> list[Posted]:
-    """The page of the account's history that the filter asks for, newest first."""
+    """
+    The page of the account's history that the filter asks for, newest first.
+
+    A page shorter than its limit is the end of the history, so a filter that keeps little walks far.
+    """
     assert filter.limit > 0
     transfer_id = account.last_transfer_id
     if filter.before is not None:
@@ -47,9 +48,7 @@ def walk(
             return []
         transfer_id = previous_id(begin, account.id)
     page: list[Posted] = []
-    for _ in range(STEPS_MAX):
-        if transfer_id == ids.ZERO or len(page) == filter.limit:
-            break
+    while transfer_id != ids.ZERO and len(page) < filter.limit:
         posted = find(transfer_id)
         assert posted is not None
         if _kept(posted, account.id, filter):

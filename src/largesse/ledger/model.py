@@ -244,8 +244,8 @@ class Result(msgspec.Struct, frozen=True, gc=False):
     """
     The ledger's answer to one chain.
 
-    `timestamp` is the chain's (of its first transfer) when it was created, otherwise that of the
-    answer. `balances` are those of the accounts asked for, right after the decision, in the order
+    `timestamp` is that of the chain's first transfer where the chain is there (CREATED, EXISTS),
+    otherwise that of the answer. `balances` are those of the accounts asked for, right after the decision, in the order
     asked; an account that is not there answers None.
     """
 
@@ -259,7 +259,8 @@ class Refused(msgspec.Struct, frozen=True, gc=False):
     A chain that was refused for a passing reason, as the ledger remembers it for ever.
 
     `transfer_id` is the one that failed and is used up; `available` is what the account that
-    refused could still give (or take) at that moment, for the person who asks again.
+    refused could still give (or take) at that moment, without anything of this chain, for the
+    person who asks again.
     """
 
     transfer_id: bytes

@@ -150,7 +150,9 @@ async def sign_up(request: AnyRequest, data: JSONBody[SignUp]) -> UserAnswer:
 async def log_in(request: AnyRequest, data: JSONBody[LogIn]) -> SessionAnswer:
     app = auth.app_of(request)
     now = app.clock.now()
-    app.limiter.take("login", f"{data.login.lower()[:100]} {auth.address_of(request)}", now)
+    address = auth.address_of(request)
+    app.limiter.take("login_address", address, now)
+    app.limiter.take("login", f"{data.login.lower()[:100]} {address}", now)
     token, user = await app.sessions.open(data.login, data.password, now, app.entropy)
     await ensure_wallet(app, user)
     expires_at = now + app.settings.session_hours * clock.HOUR
