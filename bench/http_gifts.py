@@ -200,7 +200,7 @@ def _usual_target(folder: Path, url: str, tokens: Path, *, room_id: str) -> Targ
         )
 
     return Target(
-        "the usual design: FastAPI, SQLAlchemy async, PostgreSQL, a commit a gift",
+        "usual design: FastAPI, SQLAlchemy, PostgreSQL",
         start,
         tokens,
         room_id,

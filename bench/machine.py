@@ -48,7 +48,8 @@ def description(folder: Path, *, rounds: int) -> Table:
     rows = {
         "machine": f"{_processor()}, {os.cpu_count()} cores, {_memory_gib():.0f} GiB",
         "system": f"{platform.system()} {platform.release()}",
-        "python": f"{platform.python_implementation()} {platform.python_version()}",
+        "python": f"{platform.python_implementation()} {platform.python_version()}, "
+        f"{_turn_nanoseconds():.0f} ns for a turn of an empty loop",
         "sqlite": sqlite3.sqlite_version,
         "disk": f"one fdatasync {fdatasync_seconds(folder) * 1000:.2f} ms",
         "load of others": "{:.2f} over one minute, {:.2f} over five".format(*os.getloadavg()[:2]),
@@ -67,6 +68,15 @@ def resident_mib(pid: int) -> float:
         if line.startswith("VmRSS:"):
             return int(line.split()[1]) / 1024
     raise ProcessLookupError(pid)
+
+
+def _turn_nanoseconds() -> float:
+    """One turn of an empty loop: tells a slow build of Python, or a machine that others use too."""
+    turns = 2_000_000
+    started = time.perf_counter()
+    for _ in range(turns):
+        pass
+    return (time.perf_counter() - started) / turns * 1e9
 
 
 def _processor() -> str:

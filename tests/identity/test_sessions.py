@@ -137,7 +137,7 @@ async def test_a_login_that_began_before_a_password_change_does_not_outlive_it(
         db, b"t" * 32, user_id=ana.id, password_hash=old_hash, created_at=1, expires_at=2
     )
     assert not opened
-    assert await records.find_session(db, b"t" * 32) is None
+    assert await records.find_sessions(db, [b"t" * 32]) == {}
 
 
 async def test_a_login_is_refused_when_the_password_changes_while_it_is_checked(
@@ -274,3 +274,28 @@ async def test_records_of_a_person_take_their_sessions_with_them(db, ana, clock,
         left = await tx.execute(sa.select(sa.func.count()).select_from(tables.sessions))
         assert left.scalar_one() == 0
     assert token
+
+
+async def test_a_full_room_after_a_start_is_looked_up_together(db, ana, clock, entropy):
+    """Everybody is known, each as who they are, and it costs a few statements, not one for each."""
+    house = Sessions(db, seconds=HOUR)
+    people = [f"token {n}" for n in range(records.FIND_MAX + 50)]
+    async with db.begin() as tx:
+        for token in people:
+            row = {"user_id": ana.id, "created_at": clock.now(), "expires_at": clock.now() + 10**12}
+            hashed = accounts.token_hash(token)
+            await tx.execute(tables.sessions.insert().values(token_hash=hashed, **row))
+    asked = []
+    sa.event.listen(
+        db._engine.sync_engine, "before_cursor_execute", lambda *args: asked.append(args[2])
+    )
+
+    known = await asyncio.gather(
+        *(house.authenticate(token, clock.now()) for token in people),
+        house.authenticate("nobody's", clock.now()),
+        return_exceptions=True,
+    )
+
+    assert {user.id for user in known[:-1]} == {ana.id}
+    assert isinstance(known[-1], Rejected)
+    assert len([statement for statement in asked if "FROM sessions" in statement]) <= 3

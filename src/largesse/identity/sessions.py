@@ -1,5 +1,6 @@
 """Sessions: who is calling, by a token that only the caller has."""
 
+import asyncio
 from collections.abc import Callable
 
 from largesse.clock import SECOND
@@ -28,6 +29,8 @@ class Sessions:
         self._lifetime = seconds * SECOND
         self._known: dict[str, tuple[User, int]] = {}
         self._changes = 0
+        self._wanted: dict[bytes, asyncio.Future[tuple[User, int] | None]] = {}
+        self._look_ups: asyncio.Task[None] | None = None
         db.on_user_change.append(self._forget)
 
     async def open(
@@ -85,7 +88,7 @@ class Sessions:
         if user is not None:
             return user
         changes = self._changes
-        found = await records.find_session(self._db, token_hash(token))
+        found = await self._find(token_hash(token))
         if found is None or now >= found[1]:
             raise Rejected("session_expired")
         user, expires_at = found
@@ -93,6 +96,37 @@ class Sessions:
         if changes == self._changes:
             self._remember(token, user, min(expires_at, now + SESSION_CACHE_SECONDS * SECOND))
         return user
+
+    async def _find(self, hashed: bytes) -> tuple[User, int] | None:
+        """
+        Look a session up together with all that are asked for meanwhile.
+
+        One statement costs the serving core milliseconds, whatever it asks for; after a start every
+        viewer of a full room needs one at once.
+        """
+        waiting = self._wanted.get(hashed)
+        if waiting is None:
+            waiting = self._wanted[hashed] = asyncio.get_running_loop().create_future()
+            if self._look_ups is None:
+                self._look_ups = asyncio.create_task(self._look_up())
+        return await asyncio.shield(waiting)
+
+    async def _look_up(self) -> None:
+        try:
+            while self._wanted:
+                some = list(self._wanted)[: records.FIND_MAX]
+                waiting = {hashed: self._wanted.pop(hashed) for hashed in some}
+                try:
+                    found = await records.find_sessions(self._db, some)
+                except Exception as error:
+                    for future in waiting.values():
+                        future.set_exception(error)
+                        future.exception()  # Somebody who went away may leave it unread.
+                else:
+                    for hashed, future in waiting.items():
+                        future.set_result(found.get(hashed))
+        finally:
+            self._look_ups = None
 
     async def close(self, token: str) -> None:
         """Log out; an unknown token is no harm."""

@@ -54,9 +54,12 @@ from largesse.ledger.threads import FileThread
 
 T = TypeVar("T")
 
-BATCH_CHAINS_MAX = 1_024
+BATCH_CHAINS_MAX = 512
 BATCH_TRANSFERS_MAX = 4_096
-"""A batch takes no further request when it holds so many chains or transfers."""
+"""
+A batch takes no further request when it holds so many chains or transfers. Not more, so that a
+thousand callers make two batches: one is decided while the other is written (decision 0004).
+"""
 REQUEST_TRANSFERS_MAX = 2_048
 """A larger call is cut into requests of about this size, so a batch stays below the row numbers."""
 BATCHES_IN_FLIGHT_MAX = 2

@@ -1,5 +1,7 @@
 """Open sessions and password resets, by the SHA-256 of their tokens; a token itself is never kept."""
 
+from collections.abc import Sequence
+
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -12,6 +14,8 @@ SESSIONS_PER_USER_MAX = 100
 """Open sessions of one person; one more closes the oldest."""
 SESSIONS_CACHED_MAX = 20_000
 """Sessions that the serving process remembers without asking the database."""
+FIND_MAX = 200
+"""Sessions looked up in one statement."""
 SESSION_CACHE_SECONDS = 30
 """How long it trusts what it remembers; another process may have closed the session meanwhile."""
 RESETS_PER_USER_MAX = 5
@@ -64,16 +68,19 @@ async def insert_session(
     return True
 
 
-async def find_session(db: Database, token_hash: bytes) -> tuple[User, int] | None:
-    """Whose session this is and when it expires."""
+async def find_sessions(
+    db: Database, token_hashes: Sequence[bytes]
+) -> dict[bytes, tuple[User, int]]:
+    """Whose sessions these are and when they expire; a hash that is no session is left out."""
+    assert len(token_hashes) <= FIND_MAX
     statement = (
-        sa.select(*COLUMNS, sessions.c.expires_at)
+        sa.select(sessions.c.token_hash, *COLUMNS, sessions.c.expires_at)
         .join(sessions, sessions.c.user_id == users.c.id)
-        .where(sessions.c.token_hash == token_hash, users.c.disabled_at.is_(None))
+        .where(sessions.c.token_hash.in_(token_hashes), users.c.disabled_at.is_(None))
     )
     async with db.connect() as tx:
-        row = (await tx.execute(statement)).one_or_none()
-    return None if row is None else (User(*row[:-1]), row[-1])
+        rows = (await tx.execute(statement)).all()
+    return {row[0]: (User(*row[1:-1]), row[-1]) for row in rows}
 
 
 async def delete_session(db: Database, token_hash: bytes) -> None:
