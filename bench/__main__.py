@@ -2,6 +2,7 @@
 
 import argparse
 import gc
+import signal
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -12,6 +13,7 @@ from rich.console import Console
 from bench import http_gifts, ledger, machine, startup
 from largesse.cli.serving import COLLECT_AFTER, SWITCH_SECONDS
 
+EXIT_STOPPED = 128 + signal.SIGTERM
 COLUMNS = 140
 """Width of the tables where nobody watches."""
 PARTS = ("ledger", "http", "start")
@@ -25,6 +27,8 @@ def main(arguments: Sequence[str]) -> int:
     if unknown := set(parts) - set(PARTS):
         parser.error(f"no such part: {', '.join(sorted(unknown))}")
     rounds = asked.rounds or (1 if asked.quick else 5)
+    # Told to stop, it still ends its servers and removes its folders on the way out.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(EXIT_STOPPED))
     console = Console(width=None if sys.stdout.isatty() else COLUMNS)
     gc.set_threshold(*COLLECT_AFTER)
     sys.setswitchinterval(SWITCH_SECONDS)
