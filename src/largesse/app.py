@@ -44,6 +44,8 @@ LEDGER_FILE = "ledger.sqlite"
 SANDBOX_FILE = "sandbox.sqlite"
 SANDBOX_SECRET = "sandbox"  # noqa: S105 - The name of the secret, not the secret.
 SANDBOX_SECRET_BYTES = 32
+WEB_SECRET = "web"  # noqa: S105 - The name of the secret, not the secret.
+WEB_SECRET_BYTES = 32
 
 Entropy = Callable[[int], bytes]
 
@@ -73,7 +75,8 @@ class App(msgspec.Struct, frozen=True, kw_only=True):
     """
     Everything that a running installation consists of.
 
-    `worker_wake` is set by whoever has given the worker something to do at once.
+    `worker_wake` is set by whoever has given the worker something to do at once. `secret` signs what
+    leaves us and comes back (forms, tickets); each use names its purpose in what it signs.
     """
 
     settings: Settings
@@ -81,6 +84,7 @@ class App(msgspec.Struct, frozen=True, kw_only=True):
     entropy: Entropy
     environment: Environment
     folder: Folder
+    secret: bytes
     db: Database
     ledger: Ledger
     catalog: Catalog
@@ -131,6 +135,7 @@ async def open_app(
             entropy=entropy,
             environment=environment,
             folder=stores.folder,
+            secret=_secret(stores.folder, WEB_SECRET, WEB_SECRET_BYTES, entropy),
             db=stores.db,
             ledger=stores.ledger,
             catalog=catalog,
@@ -250,9 +255,7 @@ async def _payments(
     from largesse.payments.sandbox import NAME, SandboxProvider
     from largesse.payments.sandbox_service import SandboxService
 
-    secret = bytes.fromhex(
-        folders.secret(folder, SANDBOX_SECRET, lambda: entropy(SANDBOX_SECRET_BYTES).hex())
-    )
+    secret = _secret(folder, SANDBOX_SECRET, SANDBOX_SECRET_BYTES, entropy)
     here = address(settings.host, settings.port)
     sandbox = await SandboxService.open(
         folder.path / SANDBOX_FILE,
@@ -266,6 +269,11 @@ async def _payments(
     provider = SandboxProvider(base_url=f"{here}/sandbox", secret=secret)
     opened.push_async_callback(provider.close)
     return {NAME: provider}, sandbox
+
+
+def _secret(folder: Folder, name: str, size: int, entropy: Entropy) -> bytes:
+    """A secret of the folder, made the first time."""
+    return bytes.fromhex(folders.secret(folder, name, lambda: entropy(size).hex()))
 
 
 def _mailer(settings: Settings, opened: contextlib.AsyncExitStack) -> Mailer:
