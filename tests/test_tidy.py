@@ -44,10 +44,12 @@ WORLDLY = {
 PLACES = {
     "alembic": {"records"},
     "argon2": {"identity"},
+    "babel": {"web"},
     "cyclopts": {"cli"},
     "httpx": {"payments", "simulate"},
     "jinja2": {"web"},
     "litestar": {"web"},
+    "markupsafe": {"web"},
     "rich": {"cli"},
     "sqlalchemy": {"records"},
     "structlog": {"cli", "payments", "recharge", "web", "worker", "notify", "identity"},

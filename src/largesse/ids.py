@@ -62,6 +62,17 @@ def from_key(owner: str, key: str) -> bytes:
     return derive("key", owner, key)
 
 
+def new_key(milliseconds: int, entropy: bytes) -> str:
+    """A UUIDv7 (RFC 9562) of this time and these ten random bytes, as an idempotency key."""
+    assert 0 < milliseconds < 1 << 48
+    assert len(entropy) == 10
+    raw = bytearray(milliseconds.to_bytes(6, "big") + entropy)
+    raw[6] = 0x70 | raw[6] & 0x0F
+    raw[8] = 0x80 | raw[8] & 0x3F
+    digits = raw.hex()
+    return "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))
+
+
 def key_time(chain_id: bytes) -> int | None:
     """The Unix milliseconds an id carries, or None where it was hashed whole."""
     return None if chain_id[0] == 0 else int.from_bytes(chain_id[:6], "big")

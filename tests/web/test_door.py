@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from largesse.web import door
+from largesse.web import docs, door
 from tests.web import worlds
 
 
@@ -77,8 +77,7 @@ async def test_made_up_tokens_use_up_the_limit_of_their_address(world):
     [
         ("/v1/rooms", door.API_POLICY),
         ("/v1/nothing", door.API_POLICY),
-        ("/docs", door.PAGE_POLICY),
-        ("/docs/errors", door.PAGE_POLICY),
+        ("/docs", docs.POLICY.encode()),
         ("/static/docs/icon.svg", door.API_POLICY),
     ],
 )
@@ -88,6 +87,21 @@ async def test_every_answer_has_a_strict_policy(world, path, policy):
     assert headers["content-security-policy"] == policy.decode()
     assert "unsafe" not in headers["content-security-policy"]
     assert headers["x-content-type-options"] == "nosniff"
+
+
+async def test_a_page_makes_markup_through_templates_only_and_forms_lead_nowhere_else(world):
+    headers = (await world.client.get("/docs/errors")).headers
+    policy = headers["content-security-policy"]
+    here = str(world.client.base_url).rstrip("/")
+
+    assert policy == door.page_policy(here).decode()
+    assert "unsafe" not in policy
+    rules = policy.split("; ")
+    assert rules[0] == "default-src 'none'"
+    assert f"form-action 'self' {here}" in rules
+    assert f"connect-src 'self' {here.replace('http', 'ws')}" in rules
+    assert rules[-2:] == ["require-trusted-types-for 'script'", "trusted-types lit-html"]
+    assert headers["referrer-policy"] == "same-origin"
 
 
 async def test_the_gift_lane_has_the_same_headers(world):
@@ -121,7 +135,7 @@ async def test_what_falls_through_everything_is_still_answered():
         sent.append(message)
 
     scope = {"request_id": "7", "headers": []}
-    await door.guarded(broken, scope, None, send, [(b"x-request-id", b"7")])
+    await door.guarded(broken, scope, None, send, [(b"x-request-id", b"7")], [])
 
     assert sent[0]["status"] == 500
     assert b"internal_error" in sent[1]["body"]
@@ -139,5 +153,5 @@ async def test_an_answer_that_has_begun_is_not_begun_again():
         sent.append(message)
 
     with pytest.raises(ValueError, match="too late"):
-        await door.guarded(broken, {"request_id": "7", "headers": []}, None, send, [])
+        await door.guarded(broken, {"request_id": "7", "headers": []}, None, send, [], [])
     assert [message.get("status") for message in sent] == [200]

@@ -170,7 +170,7 @@ async def log_in(request: AnyRequest, data: JSONBody[LogIn]) -> SessionAnswer:
 )
 async def log_out(request: AnyRequest) -> None:
     app = auth.app_of(request)
-    await app.sessions.close(auth.token_of(request.headers.get("authorization")))
+    await app.sessions.close(auth.token_of(app, auth.sent(request)))
 
 
 @get(
@@ -206,7 +206,7 @@ async def change_password(request: AnyRequest, data: JSONBody[PasswordChange]) -
         user_id=user.id,
         current=data.current,
         new=data.new,
-        keep_token=auth.token_of(request.headers.get("authorization")),
+        keep_token=auth.token_of(app, auth.sent(request)),
     )
 
 

@@ -27,12 +27,14 @@ from largesse.web import (
     openapi,
     operator,
     orders,
+    pages,
     reply,
     rooms,
     wallet,
     webhooks,
 )
 from largesse.web.auth import AnyRequest
+from largesse.web.pages import frame
 
 ROUTES: tuple[ControllerRouterHandler, ...] = (
     *accounts.ROUTES,
@@ -45,6 +47,7 @@ ROUTES: tuple[ControllerRouterHandler, ...] = (
     *webhooks.ROUTES,
     *health.ROUTES,
     *docs.ROUTES,
+    *pages.ROUTES,
 )
 
 
@@ -96,9 +99,15 @@ def _mounted(part: Any, prefix: str, rest: Any) -> door.Asgi:
     return either
 
 
-def on_exception(request: AnyRequest, error: Exception) -> Response[bytes]:
-    """Every refusal and every fault behind Litestar, in our words."""
-    answer = reply.of_error(_in_our_words(error), request_id=auth.request_id_of(request))
+def on_exception(request: AnyRequest, error: Exception) -> Response[Any]:
+    """Every refusal and every fault behind Litestar, in our words: a page for a person."""
+    if isinstance(error, frame.Redirected):
+        return frame.see(error.location)
+    said = _in_our_words(error)
+    if frame.wants_page(request):
+        refusal = reply.refusal_or_fault(said, request_id=auth.request_id_of(request))
+        return frame.refusal_page(request, refusal)
+    answer = reply.of_error(said, request_id=auth.request_id_of(request))
     headers = {name.decode(): value.decode() for name, value in answer.headers}
     if isinstance(error, MethodNotAllowedException) and error.headers:
         headers |= {name.lower(): value for name, value in error.headers.items()}

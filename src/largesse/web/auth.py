@@ -1,7 +1,17 @@
-"""Who is calling: a bearer token to a user, and what that user may do."""
+"""
+Who is calling: a session's token to a user, and what that user may do.
 
+Programs send the token as `Authorization: Bearer`. Our own pages have it in a cookie that no script
+reads; there a request that changes something must also bring a token that no other site can know.
+"""
+
+import hmac
+from base64 import urlsafe_b64encode
+from collections.abc import Mapping
+from hashlib import sha256
 from typing import Any
 
+import msgspec
 from litestar import Request
 from litestar.connection import ASGIConnection
 from litestar.handlers.base import BaseRouteHandler
@@ -17,16 +27,37 @@ AnyConnection = ASGIConnection[Any, Any, Any, Any]
 ROLES = ("viewer", "creator", "operator")
 TOKEN_LENGTH_MAX = 200
 
+SESSION_COOKIE = "largesse_session"
+CSRF_HEADER = "x-csrf-token"
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+"""Methods that change nothing, so that nobody gains by having us sent one."""
+
 _BEARER = "bearer "
 
 
-def token_of(authorization: str | None) -> str:
+class Sent(msgspec.Struct, frozen=True, gc=False):
+    """What a request brings to say who sends it; `cookies` is the header as it came."""
+
+    authorization: str | None
+    cookies: str | None
+    csrf: str | None
+    is_safe: bool
+
+
+def token_of(app: App, sent: Sent) -> str:
     """
-    The token of an `Authorization: Bearer` header.
+    The token of an `Authorization: Bearer` header, else that of the session's cookie.
 
     Raises:
-        Rejected: session_required.
+        Rejected: session_required; csrf_token_invalid where the cookie came without its proof.
     """
+    authorization = sent.authorization
+    if authorization is None and sent.cookies is not None:
+        token = cookie_of(sent.cookies, cookie_name(app, SESSION_COOKIE))
+        if token:
+            if not sent.is_safe and not is_csrf_token(app, token, sent.csrf):
+                raise Rejected("csrf_token_invalid")
+            return token
     if authorization is None or authorization[:7].lower() != _BEARER:
         raise Rejected("session_required")
     token = authorization[7:].strip()
@@ -35,15 +66,54 @@ def token_of(authorization: str | None) -> str:
     return token
 
 
-async def signed_in(app: App, authorization: str | None, address: str, now: int) -> User:
+def cookie_of(header: str, name: str) -> str | None:
+    """The value of a cookie of ours; None also where it is longer than any that we set."""
+    for pair in header.split(";"):
+        found, _, value = pair.partition("=")
+        if found.strip() == name:
+            value = value.strip()
+            return value if len(value) <= TOKEN_LENGTH_MAX else None
+    return None
+
+
+def cookie_name(app: App, name: str) -> str:
+    """Behind https the name itself makes a browser take it from this host alone (RFC 6265bis)."""
+    return f"__Host-{name}" if app.settings.public_url.startswith("https://") else name
+
+
+def csrf_token(app: App, subject: str) -> str:
+    """What a form of ours brings back, for the session (or the visit) it was made for."""
+    digest = hmac.new(app.secret, b"csrf\0" + subject.encode(), sha256).digest()
+    return urlsafe_b64encode(digest[:24]).decode()
+
+
+def is_csrf_token(app: App, subject: str, found: str | None) -> bool:
+    """Whether this is the token of the session or visit."""
+    if found is None:
+        return False
+    return hmac.compare_digest(csrf_token(app, subject).encode(), found.encode())
+
+
+def sent(connection: AnyConnection) -> Sent:
+    """What a request behind Litestar brings."""
+    headers: Mapping[str, str] = connection.headers
+    return Sent(
+        headers.get("authorization"),
+        headers.get("cookie"),
+        headers.get(CSRF_HEADER),
+        connection.scope.get("method", "GET") in SAFE_METHODS,
+    )
+
+
+async def signed_in(app: App, sent: Sent, address: str, now: int) -> User:
     """
     The user behind a session. A token that is no session counts against its address; a good one
     does not, for a thousand viewers may share an address.
 
     Raises:
-        Rejected: session_required, session_expired, rate_limited.
+        Rejected: session_required, session_expired, csrf_token_invalid, rate_limited.
     """
-    token = token_of(authorization)
+    token = token_of(app, sent)
     user = app.sessions.cached(token, now)
     if user is not None:
         return user
@@ -67,8 +137,7 @@ def needs(role: str | None = None, *, limit: str | None = "read") -> Guard:
     async def guard(connection: AnyConnection, _: BaseRouteHandler) -> None:
         app = app_of(connection)
         now = app.clock.now()
-        authorization = connection.headers.get("authorization")
-        user = await signed_in(app, authorization, address_of(connection), now)
+        user = await signed_in(app, sent(connection), address_of(connection), now)
         guard_role(user, role)
         if limit is not None:
             app.limiter.take(limit, user.id, now)

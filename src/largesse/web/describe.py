@@ -21,7 +21,7 @@ PAGE_LIMIT = 50
 PAGE_LIMIT_MAX = 200
 
 _ALWAYS = ("rate_limited", "internal_error")
-_WITH_SESSION = ("session_required", "session_expired")
+_WITH_SESSION = ("session_required", "session_expired", "csrf_token_invalid")
 _WITH_BODY = ("body_not_json", "body_invalid", "unknown_field", "body_too_large", "body_too_deep")
 
 

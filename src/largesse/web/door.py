@@ -24,18 +24,13 @@ Networks = tuple[IPv4Network | IPv6Network, ...]
 
 API_POLICY = b"default-src 'none'; frame-ancestors 'none'"
 """What a browser may do with an answer of the API: nothing."""
-PAGE_POLICY = (
-    b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
-    b"font-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; "
-    b"frame-ancestors 'none'"
-)
-"""What our own pages may do: load our own files, talk to this server, and no more."""
 FORWARDED_HOPS_MAX = 20
 """Proxies in one `X-Forwarded-For` that are looked at."""
 
+_POLICY = b"content-security-policy"
 _NO_SNIFFING = (b"x-content-type-options", b"nosniff")
 _OF_PAGES: reply.Headers = [
-    (b"referrer-policy", b"no-referrer"),
+    (b"referrer-policy", b"same-origin"),
     (b"cross-origin-opener-policy", b"same-origin"),
     (b"cross-origin-resource-policy", b"same-origin"),
 ]
@@ -48,7 +43,8 @@ def create(app: App, inner: Any) -> Asgi:
     always = [_NO_SNIFFING]
     if app.settings.public_url.startswith("https://"):
         always.append((b"strict-transport-security", b"max-age=31536000"))
-    api_headers = [*always, (b"content-security-policy", API_POLICY)]
+    api_headers = [*always, (_POLICY, API_POLICY)]
+    page_headers = [*always, *_OF_PAGES, (_POLICY, page_policy(app.settings.public_url))]
     start, numbers = app.entropy(5).hex(), count(1)
 
     async def door(scope: Scope, receive: Receive, send: Send) -> None:
@@ -59,14 +55,41 @@ def create(app: App, inner: Any) -> Asgi:
         scope["request_id"] = request_id
         if networks:
             believe_proxies(scope, networks)
-        headers = [*api_headers, (b"x-request-id", request_id.encode())]
+        named = (b"x-request-id", request_id.encode())
         room_id = gift_lane.room_id_of(scope)
         if room_id is not None:
-            await lane(scope, receive, send, room_id, headers)
+            await lane(scope, receive, send, room_id, [*api_headers, named])
             return
-        await guarded(inner, scope, receive, send, headers)
+        await guarded(inner, scope, receive, send, [*api_headers, named], [*page_headers, named])
 
     return door
+
+
+def page_policy(public_url: str) -> bytes:
+    """
+    What our own pages may do: load our own files, talk to this server, and no more.
+
+    Script makes no markup but through Lit's templates (Trusted Types). A form's way on to the
+    checkout counts as its action, so the public address is named beside the page's own.
+    """
+    socket = public_url.replace("http", "ws", 1)
+    rules = (
+        "default-src 'none'",
+        "script-src 'self'",
+        "style-src 'self'",
+        "img-src 'self' data:",
+        "font-src 'self'",
+        "media-src 'self' blob:",
+        "worker-src 'self'",
+        "manifest-src 'self'",
+        f"connect-src 'self' {socket}",
+        f"form-action 'self' {public_url}",
+        "base-uri 'none'",
+        "frame-ancestors 'none'",
+        "require-trusted-types-for 'script'",
+        "trusted-types lit-html",
+    )
+    return "; ".join(rules).encode()
 
 
 def trusted_networks(addresses: tuple[str, ...]) -> Networks:
@@ -102,7 +125,12 @@ def believe_proxies(scope: Scope, networks: Networks) -> None:
 
 
 async def guarded(
-    inner: Any, scope: Scope, receive: Receive, send: Send, headers: reply.Headers
+    inner: Any,
+    scope: Scope,
+    receive: Receive,
+    send: Send,
+    headers: reply.Headers,
+    page_headers: reply.Headers,
 ) -> None:
     """`inner` with the limit of a body, our headers, and an answer to whatever it lets through."""
     has_begun = False
@@ -111,7 +139,7 @@ async def guarded(
         nonlocal has_begun
         if message["type"] == "http.response.start":
             has_begun = True
-            message["headers"] = _merged(list(message.get("headers", ())), headers)
+            message["headers"] = _merged(list(message.get("headers", ())), headers, page_headers)
         await send(message)
 
     try:
@@ -141,14 +169,15 @@ def _limited(scope: Scope, receive: Receive) -> Receive:
     return limited
 
 
-def _merged(own: reply.Headers, headers: reply.Headers) -> reply.Headers:
+def _merged(
+    own: reply.Headers, headers: reply.Headers, page_headers: reply.Headers
+) -> reply.Headers:
+    """The answer's own headers, and ours for a page or for anything else where it has none."""
     there = {name.lower(): value for name, value in own}
     is_page = there.get(b"content-type", b"").startswith(b"text/html")
-    for name, value in (*headers, *_OF_PAGES) if is_page else headers:
-        if name in there:
-            continue
-        is_policy = name == b"content-security-policy"
-        own.append((name, PAGE_POLICY if is_policy and is_page else value))
+    for name, value in page_headers if is_page else headers:
+        if name not in there:
+            own.append((name, value))
     if b"cache-control" not in there:
         own.append((b"cache-control", b"no-store"))
     return own

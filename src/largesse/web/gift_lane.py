@@ -87,16 +87,21 @@ def create(app: App) -> Lane:
         headers: reply.Headers,
     ) -> None:
         try:
-            authorization = key = None
+            authorization = key = cookies = csrf = None
             for name, value in scope["headers"]:
                 if name == b"authorization":
                     authorization = value.decode("latin-1")
                 elif name == b"idempotency-key":
                     key = value.decode("latin-1")
+                elif name == b"cookie":
+                    cookies = value.decode("latin-1")
+                elif name == b"x-csrf-token":
+                    csrf = value.decode("latin-1")
             now = app.clock.now()
             client = scope.get("client")
             address = client[0] if client else "unknown"
-            viewer = await auth.signed_in(app, authorization, address, now)
+            sent_by = auth.Sent(authorization, cookies, csrf, is_safe=False)
+            viewer = await auth.signed_in(app, sent_by, address, now)
             raw = await _read_body(receive)
             if raw is None:  # The caller is gone; nobody is left to answer.
                 return

@@ -82,6 +82,11 @@ REFUSALS: dict[str, Refusal] = {
     # Who is asking.
     "session_required": Refusal(401, "Log in first: send `Authorization: Bearer <token>`."),
     "session_expired": Refusal(401, "The session has expired; log in again."),
+    "csrf_token_invalid": Refusal(
+        403,
+        "The page is older than your session.",
+        "Load the page again and repeat what you did; nothing has happened yet.",
+    ),
     "login_or_password_wrong": Refusal(401, "Login or password is wrong."),
     "account_disabled": Refusal(403, "This account is disabled."),
     "role_required": Refusal(
@@ -112,6 +117,11 @@ REFUSALS: dict[str, Refusal] = {
     "birth_date_malformed": Refusal(422, "This is not a birth date.", "Write it as {form}."),
     "too_young": Refusal(403, "This is for older people.", "One must be {minimum_age} or older."),
     "country_unknown": Refusal(422, "There is no such country (ISO 3166-1, two letters)."),
+    "nickname_invalid": Refusal(
+        422,
+        "The nickname cannot be shown.",
+        "A nickname is one line of at most {maximum} characters that people can read.",
+    ),
     "reset_token_invalid": Refusal(403, "The token is unknown, used, or too old."),
     # Recharge.
     "package_not_found": Refusal(404, "This package is not sold there."),
@@ -122,6 +132,9 @@ REFUSALS: dict[str, Refusal] = {
     "order_not_found": Refusal(404, "There is no such order of yours."),
     # Rooms and gifts.
     "room_not_found": Refusal(404, "There is no such room."),
+    "display_keys_too_many": Refusal(
+        409, "You have too many display keys.", "A creator has at most {maximum}; delete one."
+    ),
     "room_ended": Refusal(409, "The room is over."),
     "room_already_live": Refusal(
         409, "You have a live room already; end it first.", "Room {room_id} is live."
@@ -214,14 +227,20 @@ def refusal_of(error: Exception) -> Rejected | None:
     return None
 
 
-def of_error(error: Exception, *, request_id: str) -> Answer:
-    """The answer to whatever was raised; a fault of ours is logged whole and told to nobody."""
+def refusal_or_fault(error: Exception, *, request_id: str) -> Rejected:
+    """What whatever was raised tells the client; a fault of ours is logged whole and told to nobody."""
     refusal = refusal_of(error)
     if refusal is None:
         # As text, because some log renderers show every local variable: passwords, tokens.
         told = "".join(traceback.format_exception(error))
         _log.error("internal_error", request_id=request_id, traceback=told)
         refusal = Rejected("internal_error")
+    return refusal
+
+
+def of_error(error: Exception, *, request_id: str) -> Answer:
+    """The answer to whatever was raised."""
+    refusal = refusal_or_fault(error, request_id=request_id)
     return problem(refusal.code, refusal.facts, request_id=request_id)
 
 
