@@ -11,7 +11,7 @@ from largesse import ids
 from largesse.clock import HOUR, MINUTE, SECOND
 from largesse.errors import Rejected
 from largesse.ledger import CHAIN_TRANSFERS_MAX, CHAINS_WAITING_MAX, PAGE_MAX
-from largesse.records import sessions, users
+from largesse.records import display_keys, sessions, users
 
 BODY_BYTES_MAX = 65_536
 QUANTITY_MAX = 9_999
@@ -50,6 +50,7 @@ LIMITS = (
     Limit("idempotency_key_length", ids.KEY_LENGTH_MAX, "Characters in an idempotency key."),
     Limit("login_length_min", users.LOGIN_LENGTH_MIN, "Characters in a login, at least."),
     Limit("login_length", users.LOGIN_LENGTH_MAX, "Characters in a login."),
+    Limit("nickname_length", users.NICKNAME_LENGTH_MAX, "Characters in a nickname."),
     Limit("email_length", users.EMAIL_LENGTH_MAX, "Characters in an e-mail address."),
     Limit("password_length_min", users.PASSWORD_LENGTH_MIN, "Characters in a password, at least."),
     Limit("password_length", users.PASSWORD_LENGTH_MAX, "Characters in a password."),
@@ -65,6 +66,9 @@ LIMITS = (
     ),
     Limit("resets_per_user", sessions.RESETS_PER_USER_MAX, "Open password resets of one user."),
     Limit("reset_seconds", sessions.RESET_LIFETIME // SECOND, "Seconds that a reset can be used."),
+    Limit(
+        "display_keys", display_keys.KEYS_PER_CREATOR_MAX, "Display keys of one creator at once."
+    ),
     Limit("chains_waiting", CHAINS_WAITING_MAX, "Chains of transfers that wait for the ledger."),
     Limit("chain_transfers", CHAIN_TRANSFERS_MAX, "Transfers in one chain."),
     Limit("ledger_page", PAGE_MAX, "Rows in one page of the ledger's own lists."),

@@ -321,3 +321,18 @@ async def test_what_has_expired_is_swept_away(db, clock, entropy):
     await sessions.authenticate(token, clock.now())
     clock.advance(clocks.HOUR)
     assert await records.delete_expired(db, now=clock.now()) == 1
+
+
+async def test_ana_chooses_what_others_see(db, clock, entropy):
+    user = await sign_up(db, clock, entropy)
+    named = await accounts.change_nickname(db, user_id=user.id, nickname="  Ana 🎵 ")
+    assert (named.nickname, named.name) == ("Ana 🎵", "Ana 🎵")
+    unnamed = await accounts.change_nickname(db, user_id=user.id, nickname="   ")
+    assert (unnamed.nickname, unnamed.name) == ("", "ana")
+
+
+@pytest.mark.parametrize("nickname", ["x" * 51, "two\nlines", "a\u202eb", "bell \x07"])
+async def test_a_nickname_is_one_line_that_people_can_read(db, clock, entropy, nickname):
+    user = await sign_up(db, clock, entropy)
+    with pytest.raises(Rejected, match="nickname_invalid"):
+        await accounts.change_nickname(db, user_id=user.id, nickname=nickname)

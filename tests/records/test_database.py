@@ -1,6 +1,7 @@
 """The records' file: made whole, refused when it is not ours, one writer at a time."""
 
 import asyncio
+import re
 import sqlite3
 import subprocess
 import sys
@@ -63,7 +64,7 @@ def _shape(connection: sa.Connection) -> dict[str, list[str]]:
         "SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL AND name != 'alembic_version'"
     )
     return {
-        name: sorted(line.strip().rstrip(",") for line in sql.split("\n") if line.strip())
+        name: sorted(part.strip() for part in re.split(r"[,\n]", sql) if part.strip())
         for name, sql in rows
     }
 

@@ -15,7 +15,13 @@ from largesse.identity import passwords
 from largesse.identity.countries import ADULT_AGES, COUNTRIES
 from largesse.records import sessions, users
 from largesse.records.database import Database
-from largesse.records.users import EMAIL_LENGTH_MAX, LOGIN_LENGTH_MAX, LOGIN_LENGTH_MIN, User
+from largesse.records.users import (
+    EMAIL_LENGTH_MAX,
+    LOGIN_LENGTH_MAX,
+    LOGIN_LENGTH_MIN,
+    NICKNAME_LENGTH_MAX,
+    User,
+)
 
 SIGN_UP_AGE_MIN = 13
 """Below this age nobody may have an account (COPPA, 16 CFR 312.2)."""
@@ -190,6 +196,21 @@ async def add_role(db: Database, *, user_id: str, role: str) -> User:
     user = await users.add_user_role(db, user_id, role)
     if user is None:
         raise Rejected("user_not_found")
+    return user
+
+
+async def change_nickname(db: Database, *, user_id: str, nickname: str) -> User:
+    """
+    Choose what others see; nothing but blanks is to be shown by the login.
+
+    Raises:
+        Rejected: nickname_invalid (too long, or not one line that people can read).
+    """
+    nickname = nickname.strip()
+    if len(nickname) > NICKNAME_LENGTH_MAX or not nickname.isprintable():
+        raise Rejected("nickname_invalid", maximum=NICKNAME_LENGTH_MAX)
+    user = await users.set_nickname(db, user_id, nickname)
+    assert user is not None
     return user
 
 

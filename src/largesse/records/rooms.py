@@ -6,7 +6,7 @@ from sqlalchemy.exc import IntegrityError
 
 from largesse.errors import Rejected
 from largesse.records.database import Database
-from largesse.records.tables import columns, rooms
+from largesse.records.tables import columns, room_logs, rooms
 
 
 class Room(msgspec.Struct, frozen=True):
@@ -24,7 +24,7 @@ _COLUMNS = columns(rooms, Room)
 
 async def insert(db: Database, room: Room) -> Room:
     """
-    Keep a new room.
+    Keep a new room, with a log that is empty.
 
     Raises:
         Rejected: room_already_live (a creator has at most one live room).
@@ -32,6 +32,7 @@ async def insert(db: Database, room: Room) -> Room:
     try:
         async with db.begin() as tx:
             await tx.execute(rooms.insert().values(msgspec.structs.asdict(room)))
+            await tx.execute(room_logs.insert().values(room_id=room.id, seq=0, closed=False))
     except IntegrityError:
         live_rooms = await list_rooms(db, creator_id=room.creator_id, is_live=True, limit=1)
         if not live_rooms:

@@ -65,6 +65,8 @@ users = sa.Table(
     sa.Column("roles", Words, nullable=False),
     _instant("created_at"),
     _instant("disabled_at", nullable=True),
+    # What others see; "" where the person has chosen none and is shown by the login.
+    sa.Column("nickname", sa.String(50), nullable=False, server_default=""),
 )
 
 sessions = sa.Table(
@@ -162,6 +164,63 @@ rooms = sa.Table(
         sqlite_where=sa.text("ended_at IS NULL"),
         postgresql_where=sa.text("ended_at IS NULL"),
     ),
+)
+
+# The durable log of a room: how far it goes, its entries in segments, one for each append, and now
+# and then what they come to, so that a start reads few of them. That is large and seldom written,
+# so it does not stand in the row that every append changes.
+room_logs = sa.Table(
+    "room_logs",
+    metadata,
+    sa.Column("room_id", Id, primary_key=True),
+    sa.Column("seq", sa.BigInteger, nullable=False),
+    sa.Column("closed", sa.Boolean, nullable=False),
+    sa.Index(
+        "ix_room_logs_open",
+        "room_id",
+        sqlite_where=sa.text("NOT closed"),
+        postgresql_where=sa.text("NOT closed"),
+    ),
+)
+
+# The key begins with the first number, so that the same number can never be given twice.
+room_segments = sa.Table(
+    "room_segments",
+    metadata,
+    sa.Column("room_id", Id, primary_key=True),
+    sa.Column("first_seq", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("last_seq", sa.BigInteger, nullable=False),
+    sa.Column("entries", sa.LargeBinary, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+room_states = sa.Table(
+    "room_states",
+    metadata,
+    sa.Column("room_id", Id, primary_key=True),
+    sa.Column("seq", sa.BigInteger, nullable=False),
+    sa.Column("state", sa.LargeBinary, nullable=False),
+)
+
+follows = sa.Table(
+    "follows",
+    metadata,
+    sa.Column("viewer_id", Id, primary_key=True),
+    sa.Column("creator_id", Id, primary_key=True),
+    _instant("created_at"),
+    sa.Index("ix_follows_creator_id", "creator_id", "created_at", "viewer_id"),
+    sqlite_with_rowid=False,
+)
+
+display_keys = sa.Table(
+    "display_keys",
+    metadata,
+    sa.Column("id", Id, primary_key=True),
+    sa.Column("creator_id", Id, nullable=False),
+    sa.Column("key_hash", sa.LargeBinary(32), nullable=False, unique=True),
+    sa.Column("name", sa.String(50), nullable=False),
+    _instant("created_at"),
+    sa.Index("ix_display_keys_creator_id", "creator_id", "created_at", "id"),
 )
 
 price_lists = sa.Table(

@@ -1,5 +1,6 @@
 """The people: what they log in with, how old they are, where, and what they may do."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -19,6 +20,9 @@ LOGIN_LENGTH_MAX = 30
 EMAIL_LENGTH_MAX = 254
 PASSWORD_LENGTH_MIN = 10
 PASSWORD_LENGTH_MAX = 200
+NICKNAME_LENGTH_MAX = 50
+FIND_MAX = 500
+"""People looked up in one statement."""
 
 
 class User(msgspec.Struct, frozen=True):
@@ -26,6 +30,7 @@ class User(msgspec.Struct, frozen=True):
     A person with an account. Never holds the password, so it cannot leak by being shown.
 
     `login` and `email` are in lower case, `birth_on` is an ISO date, `country` ISO 3166 alpha-2.
+    `nickname` is what others see, "" where the person has chosen none.
     """
 
     id: str
@@ -36,6 +41,12 @@ class User(msgspec.Struct, frozen=True):
     roles: tuple[str, ...]
     created_at: int
     disabled_at: int | None = None
+    nickname: str = ""
+
+    @property
+    def name(self) -> str:
+        """What others see."""
+        return self.nickname or self.login
 
 
 COLUMNS = columns(users, User)
@@ -111,6 +122,27 @@ async def add_user_role(db: Database, user_id: str, role: str) -> User | None:
         await tx.execute(users.update().where(users.c.id == user_id).values(roles=roles))
     db.user_changed(user_id)
     return msgspec.structs.replace(user, roles=roles)
+
+
+async def set_nickname(db: Database, user_id: str, nickname: str) -> User | None:
+    """Change what others see, "" to be shown by the login; None where there is no such person."""
+    assert len(nickname) <= NICKNAME_LENGTH_MAX
+    async with db.begin() as tx:
+        await tx.execute(users.update().where(users.c.id == user_id).values(nickname=nickname))
+        row = (await tx.execute(sa.select(*COLUMNS).where(users.c.id == user_id))).one_or_none()
+    db.user_changed(user_id)
+    return None if row is None else User(*row)
+
+
+async def find_users(db: Database, user_ids: Sequence[str]) -> dict[str, User]:
+    """The people with these ids, by id; who is not there is left out."""
+    found: dict[str, User] = {}
+    async with db.connect() as tx:
+        for start in range(0, len(user_ids), FIND_MAX):
+            some = user_ids[start : start + FIND_MAX]
+            rows = await tx.execute(sa.select(*COLUMNS).where(users.c.id.in_(some)))
+            found.update((row[0], User(*row)) for row in rows)
+    return found
 
 
 async def list_users(db: Database, *, before: tuple[int, str] | None, limit: int) -> list[User]:
