@@ -17,6 +17,7 @@ from largesse.app import App
 from largesse.errors import Rejected
 from largesse.web import (
     accounts,
+    assets,
     auth,
     decode,
     docs,
@@ -47,6 +48,7 @@ ROUTES: tuple[ControllerRouterHandler, ...] = (
     *webhooks.ROUTES,
     *health.ROUTES,
     *docs.ROUTES,
+    *assets.ROUTES,
     *pages.ROUTES,
 )
 

@@ -1,0 +1,1 @@
+/** What every page loads: the small elements that stand in the frame of base.html. */
