@@ -134,10 +134,11 @@ class Sessions:
         self._changes += 1
         self._known.pop(token, None)
 
-    async def close_all(self, user_id: str) -> None:
-        """Close every session of a person."""
+    async def close_all(self, user_id: str, *, keep_token: str | None = None) -> None:
+        """Close every session of a person, but the one with `keep_token` where it is given."""
+        keep = token_hash(keep_token) if keep_token else None
         async with self._db.begin() as tx:
-            await records.delete_sessions_of(tx, user_id)
+            await records.delete_sessions_of(tx, user_id, but=keep)
         self._db.user_changed(user_id)
 
     async def _rehash(self, user: User, old: str, password: str) -> str:

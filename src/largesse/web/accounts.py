@@ -3,7 +3,7 @@
 from typing import Annotated, Literal
 
 import msgspec
-from litestar import delete, get, post
+from litestar import delete, get, patch, post
 from litestar.params import JSONBody
 from msgspec import Meta
 
@@ -58,10 +58,12 @@ class LogIn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class UserAnswer(msgspec.Struct, frozen=True):
-    """A user as he sees himself."""
+    """A user as he sees himself. `name` is what others see: the nickname, else the login."""
 
     id: str
     login: str
+    name: str
+    nickname: str
     roles: tuple[str, ...]
     email: str
     birth_date: str
@@ -75,6 +77,15 @@ class SessionAnswer(msgspec.Struct, frozen=True):
     token: str
     expires_at: str
     user: UserAnswer
+
+
+class MeChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What one changes about oneself."""
+
+    nickname: Annotated[
+        str,
+        Meta(description="What others see; empty to be shown by the login.", examples=["Ana"]),
+    ]
 
 
 class PasswordChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -122,20 +133,7 @@ class PasswordResetConfirmation(msgspec.Struct, frozen=True, forbid_unknown_fiel
     ),
 )
 async def sign_up(request: AnyRequest, data: JSONBody[SignUp]) -> UserAnswer:
-    app = auth.app_of(request)
-    now = app.clock.now()
-    app.limiter.take("sign_up", auth.address_of(request), now)
-    user = await accounts.sign_up(
-        app.db,
-        login=data.login,
-        email=data.email,
-        password=data.password,
-        birth_on=data.birth_date,
-        country=data.country,
-        now=now,
-        entropy=app.entropy,
-    )
-    return answer(user)
+    return answer(await make_account(auth.app_of(request), auth.address_of(request), data))
 
 
 @post(
@@ -150,11 +148,7 @@ async def sign_up(request: AnyRequest, data: JSONBody[SignUp]) -> UserAnswer:
 async def log_in(request: AnyRequest, data: JSONBody[LogIn]) -> SessionAnswer:
     app = auth.app_of(request)
     now = app.clock.now()
-    address = auth.address_of(request)
-    app.limiter.take("login_address", address, now)
-    app.limiter.take("login", f"{data.login.lower()[:100]} {address}", now)
-    token, user = await app.sessions.open(data.login, data.password, now, app.entropy)
-    await ensure_wallet(app, user)
+    token, user = await open_session(app, auth.address_of(request), data)
     expires_at = now + app.settings.session_hours * clock.HOUR
     return SessionAnswer(token, clock.to_text(expires_at), answer(user))
 
@@ -173,6 +167,21 @@ async def log_out(request: AnyRequest) -> None:
     await app.sessions.close(auth.token_of(app, auth.sent(request)))
 
 
+@delete(
+    "/v1/sessions/others",
+    tags=[TAG],
+    security=SIGNED_IN,
+    guards=[auth.needs()],
+    summary="Log out everywhere else",
+    description="Ends every session of the account but the one whose token is sent.",
+    responses=refusals(session=True),
+)
+async def log_out_elsewhere(request: AnyRequest) -> None:
+    user = auth.user_of(request)
+    app = auth.app_of(request)
+    await app.sessions.close_all(user.id, keep_token=auth.token_of(app, auth.sent(request)))
+
+
 @get(
     "/v1/me",
     tags=[TAG],
@@ -184,6 +193,20 @@ async def log_out(request: AnyRequest) -> None:
 )
 async def get_me(request: AnyRequest) -> UserAnswer:
     return answer(auth.user_of(request))
+
+
+@patch(
+    "/v1/me",
+    tags=[TAG],
+    security=SIGNED_IN,
+    guards=[auth.needs()],
+    summary="Choose what others see",
+    description="Changes the nickname. Where it is empty, others see the login.",
+    responses=refusals("nickname_invalid", session=True, body=True),
+)
+async def change_me(request: AnyRequest, data: JSONBody[MeChange]) -> UserAnswer:
+    user = auth.user_of(request)
+    return answer(await change_nickname(auth.app_of(request), user, data.nickname))
 
 
 @post(
@@ -199,15 +222,8 @@ async def get_me(request: AnyRequest) -> UserAnswer:
 async def change_password(request: AnyRequest, data: JSONBody[PasswordChange]) -> None:
     user = auth.user_of(request)
     app = auth.app_of(request)
-    now = app.clock.now()
-    app.limiter.take("login", f"{user.login} {auth.address_of(request)}", now)
-    await accounts.change_password(
-        app.db,
-        user_id=user.id,
-        current=data.current,
-        new=data.new,
-        keep_token=auth.token_of(app, auth.sent(request)),
-    )
+    token = auth.token_of(app, auth.sent(request))
+    await set_password(app, auth.address_of(request), user, data, keep_token=token)
 
 
 @post(
@@ -237,17 +253,7 @@ async def add_role(request: AnyRequest, data: JSONBody[RoleRequest]) -> UserAnsw
     responses=refusals(body=True),
 )
 async def request_reset(request: AnyRequest, data: JSONBody[PasswordReset]) -> None:
-    app = auth.app_of(request)
-    now = app.clock.now()
-    app.limiter.take("password_reset", auth.address_of(request), now)
-    await accounts.request_reset(
-        app.db,
-        app.mailer,
-        email=data.email,
-        now=now,
-        entropy=app.entropy,
-        public_url=app.settings.public_url,
-    )
+    await send_reset(auth.app_of(request), auth.address_of(request), data.email)
 
 
 @post(
@@ -260,9 +266,101 @@ async def request_reset(request: AnyRequest, data: JSONBody[PasswordReset]) -> N
     responses=refusals("reset_token_invalid", *_PASSWORD_REFUSALS, body=True),
 )
 async def confirm_reset(request: AnyRequest, data: JSONBody[PasswordResetConfirmation]) -> None:
-    app = auth.app_of(request)
+    await use_reset(auth.app_of(request), auth.address_of(request), data)
+
+
+# What the routes above and the pages do alike, each within its limits. -----------------------
+
+
+async def make_account(app: App, address: str, data: SignUp) -> User:
+    """
+    Make the account that somebody at this address signs up for.
+
+    Raises:
+        Rejected: rate_limited, and what `identity.accounts.sign_up` raises.
+    """
     now = app.clock.now()
-    app.limiter.take("password_reset", auth.address_of(request), now)
+    app.limiter.take("sign_up", address, now)
+    return await accounts.sign_up(
+        app.db,
+        login=data.login,
+        email=data.email,
+        password=data.password,
+        birth_on=data.birth_date,
+        country=data.country,
+        now=now,
+        entropy=app.entropy,
+    )
+
+
+async def open_session(app: App, address: str, data: LogIn) -> tuple[str, User]:
+    """
+    Log somebody in: the session's token, and who it is.
+
+    Raises:
+        Rejected: rate_limited, and what `identity.sessions.Sessions.open` raises.
+    """
+    now = app.clock.now()
+    app.limiter.take("login_address", address, now)
+    app.limiter.take("login", f"{data.login.lower()[:100]} {address}", now)
+    token, user = await app.sessions.open(data.login, data.password, now, app.entropy)
+    await ensure_wallet(app, user)
+    return token, user
+
+
+async def change_nickname(app: App, user: User, nickname: str) -> User:
+    """
+    Change what others see of a user.
+
+    Raises:
+        Rejected: nickname_invalid.
+    """
+    return await accounts.change_nickname(app.db, user_id=user.id, nickname=nickname)
+
+
+async def set_password(
+    app: App, address: str, user: User, data: PasswordChange, *, keep_token: str
+) -> None:
+    """
+    Change a password; only the session with `keep_token` stays.
+
+    Raises:
+        Rejected: rate_limited, and what `identity.accounts.change_password` raises.
+    """
+    app.limiter.take("login", f"{user.login} {address}", app.clock.now())
+    await accounts.change_password(
+        app.db, user_id=user.id, current=data.current, new=data.new, keep_token=keep_token
+    )
+
+
+async def send_reset(app: App, address: str, email: str) -> None:
+    """
+    Send a mail with which a password can be set anew, if anybody has this address.
+
+    Raises:
+        Rejected: rate_limited.
+    """
+    now = app.clock.now()
+    app.limiter.take("password_reset", address, now)
+    await accounts.request_reset(
+        app.db,
+        app.mailer,
+        email=email,
+        now=now,
+        entropy=app.entropy,
+        public_url=app.settings.public_url,
+    )
+
+
+async def use_reset(app: App, address: str, data: PasswordResetConfirmation) -> None:
+    """
+    Set a new password with the token of a mail.
+
+    Raises:
+        Rejected: rate_limited, and what `identity.accounts.confirm_reset` raises.
+    """
+    now = app.clock.now()
+    app.limiter.take("password_reset", address, now)
     await accounts.confirm_reset(app.db, token=data.token, password=data.password, now=now)
 
 
@@ -276,6 +374,8 @@ def answer(user: User) -> UserAnswer:
     return UserAnswer(
         user.id,
         user.login,
+        user.name,
+        user.nickname,
         user.roles,
         user.email,
         user.birth_on,
@@ -288,7 +388,9 @@ ROUTES = (
     sign_up,
     log_in,
     log_out,
+    log_out_elsewhere,
     get_me,
+    change_me,
     change_password,
     add_role,
     request_reset,
