@@ -266,7 +266,11 @@ async def _payments(
         webhook_url=f"{here}/v1/webhooks/{NAME}",
     )
     opened.push_async_callback(sandbox.close)
-    provider = SandboxProvider(base_url=f"{here}/sandbox", secret=secret)
+    provider = SandboxProvider(
+        base_url=f"{here}/sandbox",
+        secret=secret,
+        return_url=f"{settings.public_url}/orders/{{order_id}}",
+    )
     opened.push_async_callback(provider.close)
     return {NAME: provider}, sandbox
 
