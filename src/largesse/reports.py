@@ -7,7 +7,7 @@ projections, which trail the ledger; `catch_up` brings them up before they are r
 
 import csv
 import io
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any, Literal, TypeVar
 
@@ -26,6 +26,7 @@ from largesse.records.database import Database
 from largesse.records.orders import Order
 from largesse.records.projections import GiftRow
 from largesse.records.rooms import Room
+from largesse.records.users import User
 
 DIAMOND_CURRENCY = "USD"
 DIAMOND_AMOUNT = 1
@@ -194,6 +195,7 @@ class GiftView(msgspec.Struct, frozen=True, kw_only=True):
     room_title: str | None
     viewer_id: str
     viewer_login: str | None
+    viewer_name: str | None
     item_id: str | None
     item_name: str | None
     quantity: int
@@ -326,7 +328,7 @@ async def history_csv(
 
     Text that a spreadsheet could take for a formula is led by an apostrophe.
     """
-    yield _csv_line(
+    yield csv_line(
         (
             *("at", "kind", "coins", "balance", "amount", "currency", "order", "package"),
             *("provider", "gift", "item", "quantity", "room", "creator"),
@@ -397,15 +399,21 @@ async def earned_gifts(
     catalog: Catalog,
     *,
     creator_id: str,
+    room_id: str | None = None,
     country: str,
     before: tuple[int, str] | None,
     limit: int,
 ) -> tuple[list[EarnedGift], tuple[int, str] | None]:
-    """The gifts that the creator received, newest first, each with its split; and the next place."""
+    """
+    The gifts that the creator received, in one room or in all, newest first, each with its split;
+    and the next place.
+    """
     await catch_up(db, ledger)
-    rows = await projections.gifts_of_creator(db, creator_id, before=before, limit=limit)
-    words = _Words(db, catalog, country)
-    seen = [EarnedGift(await _gift_view(words, row), split(catalog, row)) for row in rows]
+    rows = await projections.gifts_of_creator(
+        db, creator_id, room_id=room_id, before=before, limit=limit
+    )
+    views = await gift_views(db, catalog, rows, country=country)
+    seen = [EarnedGift(view, split(catalog, row)) for view, row in zip(views, rows, strict=True)]
     return seen, next_place(rows, limit)
 
 
@@ -422,8 +430,19 @@ async def room_gifts(
     """The gifts in a room, newest first, and the next place."""
     await catch_up(db, ledger)
     rows = await projections.gifts_of_room(db, room_id, before=before, limit=limit)
+    return await gift_views(db, catalog, rows, country=country), next_place(rows, limit)
+
+
+async def gift_views(
+    db: Database, catalog: Catalog, rows: Sequence[GiftRow], *, country: str
+) -> list[GiftView]:
+    """Gifts with the words for their ids."""
     words = _Words(db, catalog, country)
-    return [await _gift_view(words, row) for row in rows], next_place(rows, limit)
+    people = await users.find_users(db, list({row.viewer_id for row in rows}))
+    return [
+        _gift_view(words, row, await words.room(row.room_id), people.get(row.viewer_id))
+        for row in rows
+    ]
 
 
 async def operator_totals(
@@ -481,14 +500,24 @@ def split(catalog: Catalog, gift: GiftRow) -> Split:
 
     Paid is at the undiscounted rate of the web in US dollars, the currency of a diamond.
     """
-    # Asked for ten thousand times the coins, the catalogue answers in ten-thousandths of a cent.
-    paid = catalog.money_value(gift.coins * 10_000, country="US")
-    yours = gift.diamond_units * DIAMOND_AMOUNT
-    platform = paid.amount - yours if paid.currency == DIAMOND_CURRENCY else None
+    paid, platform, yours = worths(catalog, gift.coins, gift.diamond_units)
     return Split(
-        Paid(gift.coins, _worth(paid.amount, paid.currency)),
+        Paid(gift.coins, paid),
+        platform,
+        Yours(gift.share_bps, money.diamonds(gift.diamond_units), yours),
+    )
+
+
+def worths(catalog: Catalog, coins: int, diamond_units: int) -> tuple[Worth, Worth | None, Worth]:
+    """What was paid, what the platform keeps, what is the creator's: of one gift or of many."""
+    # Asked for ten thousand times the coins, the catalogue answers in ten-thousandths of a cent.
+    paid = catalog.money_value(coins * 10_000, country="US")
+    yours = diamond_units * DIAMOND_AMOUNT
+    platform = paid.amount - yours if paid.currency == DIAMOND_CURRENCY else None
+    return (
+        _worth(paid.amount, paid.currency),
         None if platform is None else _worth(platform, DIAMOND_CURRENCY),
-        Yours(gift.share_bps, money.diamonds(gift.diamond_units), _worth(yours, DIAMOND_CURRENCY)),
+        _worth(yours, DIAMOND_CURRENCY),
     )
 
 
@@ -610,8 +639,7 @@ async def _gift_facts(words: _Words, transfer: Transfer) -> GiftFacts:
     )
 
 
-async def _gift_view(words: _Words, row: GiftRow) -> GiftView:
-    room = await words.room(row.room_id)
+def _gift_view(words: _Words, row: GiftRow, room: Room | None, viewer: User | None) -> GiftView:
     item = words.catalog.item_of_number(row.item_number)
     return GiftView(
         id=row.id,
@@ -619,7 +647,8 @@ async def _gift_view(words: _Words, row: GiftRow) -> GiftView:
         room_id=row.room_id,
         room_title=None if room is None else room.title,
         viewer_id=row.viewer_id,
-        viewer_login=await words.login(row.viewer_id),
+        viewer_login=None if viewer is None else viewer.login,
+        viewer_name=None if viewer is None else viewer.name,
         item_id=None if item is None else item.id,
         item_name=None if item is None else item.name,
         quantity=row.quantity,
@@ -643,7 +672,7 @@ def _worth(amount: int, currency: str) -> Worth:
 
 def _csv_row(row: HistoryRow) -> str:
     order, gift, price = row.order, row.gift, row.price
-    return _csv_line(
+    return csv_line(
         (
             row.at,
             row.kind,
@@ -661,7 +690,8 @@ def _csv_row(row: HistoryRow) -> str:
     )
 
 
-def _csv_line(cells: Iterable[object]) -> str:
+def csv_line(cells: Iterable[object]) -> str:
+    """One line of CSV (RFC 4180), with nothing in it that a spreadsheet would run."""
     line = io.StringIO()
     csv.writer(line).writerow([_csv_cell(cell) for cell in cells])
     return line.getvalue()

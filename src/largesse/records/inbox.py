@@ -70,10 +70,16 @@ async def recent(
     db: Database,
     *,
     provider: str | None = None,
+    reference: str | None = None,
+    is_handled: bool | None = None,
     before: tuple[int, str] | None = None,
     limit: int,
 ) -> list[Event]:
-    """Events by when they came, newest first; `before` is (received_at, event_id)."""
+    """
+    Events by when they came, newest first; `before` is (received_at, event_id).
+
+    Of one provider, about one payment, handled or waiting, where these are given.
+    """
     statement = (
         sa.select(*_COLUMNS)
         .order_by(inbox.c.received_at.desc(), inbox.c.event_id.desc())
@@ -81,6 +87,12 @@ async def recent(
     )
     if provider is not None:
         statement = statement.where(inbox.c.provider == provider)
+    if reference is not None:
+        statement = statement.where(inbox.c.reference == reference)
+    if is_handled is not None:
+        statement = statement.where(
+            inbox.c.handled_at.is_not(None) if is_handled else inbox.c.handled_at.is_(None)
+        )
     if before is not None:
         statement = statement.where(sa.tuple_(inbox.c.received_at, inbox.c.event_id) < before)
     async with db.connect() as tx:

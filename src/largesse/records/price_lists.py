@@ -44,3 +44,14 @@ async def find(db: Database, version: int) -> PriceList | None:
     async with db.connect() as tx:
         row = (await tx.execute(statement)).one_or_none()
     return None if row is None else PriceList(*row)
+
+
+async def latest(db: Database, *, limit: int) -> list[PriceList]:
+    """The newest versions, newest first."""
+    statement = (
+        sa.select(*columns(price_lists, PriceList))
+        .order_by(price_lists.c.version.desc())
+        .limit(limit)
+    )
+    async with db.connect() as tx:
+        return [PriceList(*row) for row in await tx.execute(statement)]

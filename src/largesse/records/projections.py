@@ -178,10 +178,18 @@ async def gifts_of_viewer(
 
 
 async def gifts_of_creator(
-    db: Database, creator_id: str, *, before: tuple[int, str] | None = None, limit: int
+    db: Database,
+    creator_id: str,
+    *,
+    room_id: str | None = None,
+    before: tuple[int, str] | None = None,
+    limit: int,
 ) -> list[GiftRow]:
-    """The gifts that a creator received, newest first."""
-    return await _gifts(db, gifts.c.creator_id == creator_id, before, limit)
+    """The gifts that a creator received, newest first; in one room, where it is named."""
+    condition = gifts.c.creator_id == creator_id
+    if room_id is not None:
+        condition = sa.and_(condition, gifts.c.room_id == room_id)
+    return await _gifts(db, condition, before, limit)
 
 
 async def gifts_of_room(
@@ -253,7 +261,7 @@ async def _read(ledger: Ledger, changes: Sequence[Change]) -> tuple[list[_Gift],
     details = [postings.gift_details(chain) for chain in chains if postings.is_gift(chain)]
     accounts = {gift.viewer_account_id for gift in details}
     accounts.update(gift.creator_account_id for gift in details)
-    owners = await _owners_of(ledger, accounts)
+    owners = await owners_of(ledger, accounts)
     new = [
         _Gift(
             gift.timestamp,
@@ -287,7 +295,7 @@ async def _read(ledger: Ledger, changes: Sequence[Change]) -> tuple[list[_Gift],
     )
 
 
-async def _owners_of(ledger: Ledger, account_ids: set[bytes]) -> dict[bytes, bytes]:
+async def owners_of(ledger: Ledger, account_ids: set[bytes]) -> dict[bytes, bytes]:
     """Whose accounts these are, from memory where it is known."""
     known = {id: _owners[id] for id in account_ids if id in _owners}
     unknown = list(account_ids - known.keys())

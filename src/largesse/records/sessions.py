@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import msgspec
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -22,6 +23,13 @@ RESETS_PER_USER_MAX = 5
 """Password resets of one person that are open at once."""
 RESET_LIFETIME = 1 * HOUR
 """How long a password reset can be used, in nanoseconds."""
+
+
+class OpenSession(msgspec.Struct, frozen=True):
+    """A session that can be used until `expires_at`; what opens it is not kept."""
+
+    created_at: int
+    expires_at: int
 
 
 async def insert_session(
@@ -81,6 +89,17 @@ async def find_sessions(
     async with db.connect() as tx:
         rows = (await tx.execute(statement)).all()
     return {row[0]: (User(*row[1:-1]), row[-1]) for row in rows}
+
+
+async def open_sessions(db: Database, user_id: str, *, now: int) -> list[OpenSession]:
+    """The sessions of a person that have not expired, newest first."""
+    statement = (
+        sa.select(sessions.c.created_at, sessions.c.expires_at)
+        .where(sessions.c.user_id == user_id, sessions.c.expires_at > now)
+        .order_by(sessions.c.created_at.desc())
+    )
+    async with db.connect() as tx:
+        return [OpenSession(*row) for row in await tx.execute(statement)]
 
 
 async def delete_session(db: Database, token_hash: bytes) -> None:

@@ -134,6 +134,13 @@ async def set_nickname(db: Database, user_id: str, nickname: str) -> User | None
     return None if row is None else User(*row)
 
 
+async def set_disabled(tx: AsyncConnection, user_id: str, *, at: int | None) -> User | None:
+    """Disable a person (None: no longer), then tell `user_changed`; None where there is nobody."""
+    statement = users.update().where(users.c.id == user_id).values(disabled_at=at)
+    row = (await tx.execute(statement.returning(*COLUMNS))).one_or_none()
+    return None if row is None else User(*row)
+
+
 async def find_users(db: Database, user_ids: Sequence[str]) -> dict[str, User]:
     """The people with these ids, by id; who is not there is left out."""
     found: dict[str, User] = {}
@@ -145,9 +152,16 @@ async def find_users(db: Database, user_ids: Sequence[str]) -> dict[str, User]:
     return found
 
 
-async def list_users(db: Database, *, before: tuple[int, str] | None, limit: int) -> list[User]:
-    """Everybody, newest first."""
+async def list_users(
+    db: Database, *, search: str = "", before: tuple[int, str] | None, limit: int
+) -> list[User]:
+    """Everybody, newest first, or those whose login, e-mail address or nickname has this text."""
     statement = sa.select(*COLUMNS).order_by(users.c.created_at.desc(), users.c.id.desc())
+    if search:
+        fields = (users.c.login, users.c.email, users.c.nickname)
+        statement = statement.where(
+            sa.or_(*(field.icontains(search, autoescape=True) for field in fields))
+        )
     if before is not None:
         statement = statement.where(sa.tuple_(users.c.created_at, users.c.id) < before)
     async with db.connect() as tx:

@@ -1,9 +1,13 @@
 """What a creator earned, gift by gift."""
 
+from typing import Annotated
+
 import msgspec
 from litestar import get
+from litestar.params import QueryParameter
 
 from largesse import reports
+from largesse.errors import Rejected
 from largesse.web import auth, decode
 from largesse.web.auth import AnyRequest
 from largesse.web.describe import PAGE_LIMIT, SIGNED_IN, Cursor, Limit, refusals
@@ -16,6 +20,12 @@ class EarnedGiftsAnswer(msgspec.Struct, frozen=True):
 
     gifts: tuple[reports.EarnedGift, ...]
     next_cursor: str | None
+
+
+RoomId = Annotated[
+    str | None,
+    QueryParameter(name="room_id", description="Only the gifts of this room of mine."),
+]
 
 
 @get(
@@ -41,18 +51,26 @@ async def get_earnings(request: AnyRequest) -> reports.Earnings:
     guards=[auth.needs("creator")],
     summary="Each gift I received, and its split",
     description="Newest first: what the viewer paid, what the platform kept, what is yours.",
-    responses=refusals("role_required", "cursor_invalid", "parameter_invalid", session=True),
+    responses=refusals(
+        "role_required", "room_not_found", "cursor_invalid", "parameter_invalid", session=True
+    ),
 )
 async def get_earned_gifts(
-    request: AnyRequest, cursor: Cursor = None, limit: Limit = PAGE_LIMIT
+    request: AnyRequest, room_id: RoomId = None, cursor: Cursor = None, limit: Limit = PAGE_LIMIT
 ) -> EarnedGiftsAnswer:
     creator = auth.user_of(request)
     app = auth.app_of(request)
+    if room_id is not None:
+        room = await app.rooms.find(decode.id_or_rejected(room_id, "room_not_found"))
+        if room is None or room.creator_id != creator.id:
+            raise Rejected("room_not_found")
+        room_id = room.id
     gifts, place = await reports.earned_gifts(
         app.db,
         app.ledger,
         app.catalog,
         creator_id=creator.id,
+        room_id=room_id,
         country=creator.country,
         before=decode.cursor(cursor, "earnings", tuple[int, str]),
         limit=limit,

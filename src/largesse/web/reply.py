@@ -122,6 +122,8 @@ REFUSALS: dict[str, Refusal] = {
         "The nickname cannot be shown.",
         "A nickname is one line of at most {maximum} characters that people can read.",
     ),
+    "user_not_found": Refusal(404, "There is no such user."),
+    "own_account": Refusal(409, "Nobody disables his own account."),
     "reset_token_invalid": Refusal(403, "The token is unknown, used, or too old."),
     # Recharge.
     "package_not_found": Refusal(404, "This package is not sold there."),
