@@ -104,6 +104,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         Literal["debug", "info", "warning", "error"],
         Meta(description="Least level to log: debug, info, warning or error."),
     ] = "info"
+    development: Annotated[
+        bool,
+        Meta(
+            description="Show what only builders need: the page /styleguide and two pretend "
+            "languages that make the texts longer or mirrored."
+        ),
+    ] = False
     access_log: Annotated[
         bool, Meta(description="Log every request (costs about 45 microseconds each).")
     ] = False

@@ -44,7 +44,7 @@ def demo(
     """Run a living economy on this machine, in test money, until Ctrl-C. Every coin is kept."""
     import uvloop
 
-    settings = settings_in_force(port=port)
+    settings = settings_in_force(port=port, development="true")
     _refuse_other_machines(settings.host)
     if reset:
         _reset(Path(settings.data))
