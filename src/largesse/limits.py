@@ -51,6 +51,7 @@ LIMITS = (
     Limit("login_length_min", users.LOGIN_LENGTH_MIN, "Characters in a login, at least."),
     Limit("login_length", users.LOGIN_LENGTH_MAX, "Characters in a login."),
     Limit("nickname_length", users.NICKNAME_LENGTH_MAX, "Characters in a nickname."),
+    Limit("chat_length", 200, "Characters in a chat message."),
     Limit("email_length", users.EMAIL_LENGTH_MAX, "Characters in an e-mail address."),
     Limit("password_length_min", users.PASSWORD_LENGTH_MIN, "Characters in a password, at least."),
     Limit("password_length", users.PASSWORD_LENGTH_MAX, "Characters in a password."),

@@ -17,7 +17,6 @@ from largesse.money import Price
 
 VERSION: Literal[1] = 1
 """Of the wire; a field that is added does not change it."""
-CLIENT_FRAME_BYTES_MAX = 4_096
 LIKES_PER_FRAME_MAX = 15
 LANGUAGE_LENGTH_MAX = 35
 HEARTBEAT_SECONDS = 20

@@ -146,6 +146,10 @@ REFUSALS: dict[str, Refusal] = {
         "The title is too short, too long, or has control characters.",
         "A title has 1 to {maximum} characters and no control characters.",
     ),
+    "chat_empty": Refusal(422, "There is nothing to read in this message."),
+    "chat_too_long": Refusal(
+        422, "The message is too long.", "A message has at most {maximum} characters."
+    ),
     "quantity_out_of_range": Refusal(
         422, "The quantity is out of range.", "The quantity is from {minimum} to {maximum}."
     ),
