@@ -22,7 +22,7 @@ FLOORS = (
     {"ledger", "books"},
     {"records", "catalog"},
     {"payments", "rooms", "identity", "limits", "notify"},
-    {"recharge", "gifting", "reports", "reconcile", "simulate"},
+    {"recharge", "gifting", "reports", "reconcile", "simulate", "studio"},
     {"app", "folder", "worker", "cli", "web", "__main__"},
 )
 """From the bottom up; "" is the package itself, which holds the version and nothing else."""
@@ -55,6 +55,7 @@ PLACES = {
     "structlog": {"cli", "payments", "recharge", "web", "worker", "notify", "identity"},
     "uvicorn": {"cli"},
     "uvloop": {"cli"},
+    "websockets": {"web"},
 }
 """Third-party packages and where each comes in; msgspec is our alphabet and may be anywhere."""
 EVERYWHERE = {"msgspec"}

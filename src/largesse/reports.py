@@ -7,7 +7,7 @@ projections, which trail the ledger; `catch_up` brings them up before they are r
 
 import csv
 import io
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Coroutine, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any, Literal, TypeVar
 
@@ -33,6 +33,8 @@ DIAMOND_AMOUNT = 1
 """A creator's diamond is worth one cent (DESIGN 9)."""
 HISTORY_PAGE = 200
 """Rows that an export reads at a time."""
+HISTORY_LOOKED_AT_MAX = 5_000
+"""Movements that one filtered page looks at: what is further back stands on the next page."""
 CATCH_UP_BATCH = 500
 CATCH_UP_BATCHES_MAX = 10
 """So many batches of changes a reader waits for; what is missing then, the next one sees."""
@@ -116,8 +118,22 @@ class HistoryRow(msgspec.Struct, frozen=True, kw_only=True):
     gift: GiftFacts | None
 
 
+class HistoryFilter(msgspec.Struct, frozen=True, kw_only=True):
+    """Which movements: of one kind, from `since` on and before `until` (instants)."""
+
+    kind: Kind | None = None
+    since: int | None = None
+    until: int | None = None
+
+
+EVERYTHING = HistoryFilter()
+
+
 class HistoryPage(msgspec.Struct, frozen=True):
-    """Newest first. `next_before` names the transfer after which the next page begins."""
+    """
+    Newest first. `next_before` names the transfer after which the next page begins; a page of
+    filtered rows may be short, or even empty, and yet not be the last.
+    """
 
     rows: tuple[HistoryRow, ...]
     next_before: str | None
@@ -286,6 +302,7 @@ async def history(
     environment: Environment,
     before: str | None,
     limit: int,
+    filter: HistoryFilter = EVERYTHING,
 ) -> HistoryPage:
     """
     A page of what moved in the viewer's wallet. `before` is the `next_before` of the page before.
@@ -297,24 +314,23 @@ async def history(
     purse = chart.wallet(environment, viewer_id)
     place = None if before is None else await _place(ledger, purse, before)
     found: list[Posted] = []
-    while len(found) < limit:
-        page = await ledger.account_transfers(purse, AccountFilter(before=place, limit=limit))
-        for posted in page:
-            place = posted.transfer.id
-            if posted.transfer.amount:  # A debt that is not there is repaid with nothing.
-                found.append(posted)
-            if len(found) == limit:
-                break
-        else:
-            if len(page) < limit:
-                place = None
-                break
+    looked_at = 0
+    while len(found) < limit and looked_at < HISTORY_LOOKED_AT_MAX:
+        size = limit if filter == EVERYTHING else HISTORY_PAGE
+        page = await ledger.account_transfers(purse, AccountFilter(before=place, limit=size))
+        taken, is_over = _take(page, found, filter, limit)
+        if taken is not None:
+            place = taken
+        if is_over or (len(page) < size and len(found) < limit):
+            place = None
+            break
+        looked_at += len(page)
     words = _Words(db, catalog, country)
     rows = [await _history_row(words, purse, posted) for posted in found]
     return HistoryPage(tuple(rows), None if place is None else ids.text(place))
 
 
-async def history_csv(
+async def history_pages(
     db: Database,
     ledger: Ledger,
     catalog: Catalog,
@@ -322,18 +338,9 @@ async def history_csv(
     viewer_id: str,
     country: str,
     environment: Environment,
-) -> AsyncIterator[str]:
-    """
-    The whole history as CSV (RFC 4180), newest first, a page at a time.
-
-    Text that a spreadsheet could take for a formula is led by an apostrophe.
-    """
-    yield csv_line(
-        (
-            *("at", "kind", "coins", "balance", "amount", "currency", "order", "package"),
-            *("provider", "gift", "item", "quantity", "room", "creator"),
-        )
-    )
+    filter: HistoryFilter = EVERYTHING,
+) -> AsyncIterator[tuple[HistoryRow, ...]]:
+    """The whole history, newest first, a page at a time."""
     before: str | None = None
     while True:
         page = await history(
@@ -345,11 +352,39 @@ async def history_csv(
             environment=environment,
             before=before,
             limit=HISTORY_PAGE,
+            filter=filter,
         )
-        yield "".join(_csv_row(row) for row in page.rows)
+        yield page.rows
         before = page.next_before
         if before is None:
             return
+
+
+async def history_csv(pages: AsyncIterable[tuple[HistoryRow, ...]]) -> AsyncIterator[str]:
+    """
+    A history as CSV (RFC 4180).
+
+    Text that a spreadsheet could take for a formula is led by an apostrophe.
+    """
+    yield csv_line(
+        (
+            *("at", "kind", "coins", "balance", "amount", "currency", "order", "package"),
+            *("provider", "gift", "item", "quantity", "room", "creator"),
+        )
+    )
+    async for rows in pages:
+        yield "".join(_csv_row(row) for row in rows)
+
+
+async def history_json(pages: AsyncIterable[tuple[HistoryRow, ...]]) -> AsyncIterator[str]:
+    """A history as one JSON object with its `rows`."""
+    comma = ""
+    yield '{"rows":['
+    async for rows in pages:
+        for row in rows:
+            yield comma + msgspec.json.encode(row).decode()
+            comma = ","
+    yield "]}\n"
 
 
 async def totals(
@@ -515,9 +550,9 @@ def worths(catalog: Catalog, coins: int, diamond_units: int) -> tuple[Worth, Wor
     yours = diamond_units * DIAMOND_AMOUNT
     platform = paid.amount - yours if paid.currency == DIAMOND_CURRENCY else None
     return (
-        _worth(paid.amount, paid.currency),
-        None if platform is None else _worth(platform, DIAMOND_CURRENCY),
-        _worth(yours, DIAMOND_CURRENCY),
+        worth(paid.amount, paid.currency),
+        None if platform is None else worth(platform, DIAMOND_CURRENCY),
+        worth(yours, DIAMOND_CURRENCY),
     )
 
 
@@ -594,6 +629,34 @@ async def _place(ledger: Ledger, purse: bytes, before: str) -> bytes:
     return transfer_id
 
 
+def _take(
+    page: Sequence[Posted], found: list[Posted], filter: HistoryFilter, limit: int
+) -> tuple[bytes | None, bool]:
+    """
+    Move what the filter keeps from the page to `found`, until it holds `limit`.
+
+    Says which transfer was the last one looked at, and whether everything further back is too old.
+    """
+    last = None
+    for posted in page:
+        if filter.since is not None and posted.timestamp < filter.since:
+            return last, True
+        last = posted.transfer.id
+        if _is_kept(posted, filter):
+            found.append(posted)
+        if len(found) == limit:
+            break
+    return last, False
+
+
+def _is_kept(posted: Posted, filter: HistoryFilter) -> bool:
+    if not posted.transfer.amount:  # A debt that is not there is repaid with nothing.
+        return False
+    if filter.until is not None and posted.timestamp >= filter.until:
+        return False
+    return filter.kind is None or KIND_OF_CODE[posted.transfer.code] == filter.kind
+
+
 async def _history_row(words: _Words, purse: bytes, posted: Posted) -> HistoryRow:
     transfer = posted.transfer
     is_debit = transfer.debit_account_id == purse
@@ -663,7 +726,7 @@ def _credit(account: Account) -> int:
     return account.credits_posted - account.debits_posted
 
 
-def _worth(amount: int, currency: str) -> Worth:
+def worth(amount: int, currency: str) -> Worth:
     """Ten-thousandths of a minor unit as a decimal of the currency."""
     digits = money.CURRENCIES[currency].digits + 4
     sign, whole = "-" if amount < 0 else "", abs(amount)

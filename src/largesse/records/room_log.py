@@ -116,8 +116,14 @@ async def find(db: Database, room_id: str) -> tuple[Log, State | None] | None:
     return None if row is None else (Log(*row), None if kept is None else State(*kept))
 
 
-async def segments_after(db: Database, room_id: str, seq: int) -> list[bytes]:
-    """The segments that hold what came after this number, oldest first; one may begin before it."""
+async def segments_after(
+    db: Database, room_id: str, seq: int, *, limit: int | None = None
+) -> list[bytes]:
+    """
+    The segments that hold what came after this number, oldest first; one may begin before it.
+
+    With `limit` the first of them; each is whole, so the next page begins behind its last entry.
+    """
     first = (
         sa.select(sa.func.max(room_segments.c.first_seq))
         .where(room_segments.c.room_id == room_id, room_segments.c.first_seq <= seq + 1)
@@ -131,6 +137,7 @@ async def segments_after(db: Database, room_id: str, seq: int) -> list[bytes]:
             room_segments.c.last_seq > seq,
         )
         .order_by(room_segments.c.first_seq)
+        .limit(limit)
     )
     async with db.connect() as tx:
         return list((await tx.execute(statement)).scalars())
