@@ -52,7 +52,7 @@ def order(now, **changes):
     return msgspec.structs.replace(made, **changes)
 
 
-async def history(studio, *, before=None, limit=50, viewer=None):
+async def history(studio, *, before=None, limit=50, viewer=None, **filter):
     return await reports.history(
         studio.db,
         studio.ledger,
@@ -62,19 +62,25 @@ async def history(studio, *, before=None, limit=50, viewer=None):
         environment=TEST,
         before=before,
         limit=limit,
+        filter=reports.HistoryFilter(**filter),
     )
 
 
 async def csv_rows(studio):
-    lines = reports.history_csv(
+    lines = reports.history_csv(pages(studio))
+    return list(csv.reader(io.StringIO("".join([line async for line in lines]))))
+
+
+def pages(studio, **filter):
+    return reports.history_pages(
         studio.db,
         studio.ledger,
         studio.catalog,
         viewer_id=studio.ana.id,
         country="US",
         environment=TEST,
+        filter=reports.HistoryFilter(**filter),
     )
-    return list(csv.reader(io.StringIO("".join([line async for line in lines]))))
 
 
 async def test_history_tells_each_movement_with_its_balance(studio):
@@ -109,6 +115,53 @@ async def test_history_leads_through_every_page_once(studio):
 
     assert tuple(rows) == whole
     assert len(whole) == 6
+
+
+async def test_one_looks_at_one_kind_and_at_some_days(studio):
+    await studio.give_coins(studio.ana, 70, order_id=ORDER_ID)
+    first_day = studio.clock.now()
+    studio.clock.advance(DAY)
+    for number in range(3):
+        await studio.send("tulip", key=f"key {number}")
+    second_day = studio.clock.now()
+
+    async def told(**filter):
+        return [(row.kind, row.coins) for row in (await history(studio, **filter)).rows]
+
+    recharges = [("recharge", 70), ("recharge", 10)]
+    gifts = [("gift", -1)] * 3
+    assert await told(kind="recharge") == recharges
+    assert await told(kind="gift") == gifts
+    assert await told(kind="refund") == []
+    assert await told(since=second_day) == gifts
+    assert await told(until=first_day + DAY) == recharges
+    assert await told(kind="gift", until=first_day + DAY) == []
+    exported = [row.kind async for rows in pages(studio, kind="gift") for row in rows]
+    assert exported == ["gift"] * 3
+
+
+async def test_a_filtered_page_looks_back_only_so_far_and_says_where_to_go_on(studio, monkeypatch):
+    monkeypatch.setattr(reports, "HISTORY_PAGE", 2)
+    monkeypatch.setattr(reports, "HISTORY_LOOKED_AT_MAX", 4)
+    for number in range(5):
+        await studio.send("tulip", key=f"key {number}")
+
+    first = await history(studio, kind="recharge", limit=5)
+    assert first.rows == ()
+    assert first.next_before is not None
+    second = await history(studio, kind="recharge", limit=5, before=first.next_before)
+    assert [row.coins for row in second.rows] == [10]
+    assert second.next_before is None
+
+
+async def test_the_export_as_json_is_one_object_with_every_row(studio):
+    await studio.send()
+
+    text = "".join([part async for part in reports.history_json(pages(studio))])
+
+    told = msgspec.json.decode(text)["rows"]
+    assert [row["kind"] for row in told] == ["gift", "recharge"]
+    assert msgspec.json.encode(told) == msgspec.json.encode((await history(studio)).rows)
 
 
 async def test_debt_that_is_repaid_is_told(studio):
