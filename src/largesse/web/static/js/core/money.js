@@ -1,0 +1,37 @@
+/** Money, coins and diamonds for people: whole numbers come in, text goes out. */
+
+import {formatNumber, locale} from "./i18n.js";
+
+const writers = new Map();
+
+function writerOf(currency) {
+  if (!writers.has(currency)) {
+    writers.set(currency, new Intl.NumberFormat(locale, {style: "currency", currency}));
+  }
+  return writers.get(currency);
+}
+
+/** `{amount: 749, currency: "USD"}` as `$7.49`; the amount is in the minor unit. */
+export function formatPrice({amount, currency}) {
+  const writer = writerOf(currency);
+  return writer.format(decimal(amount, writer.resolvedOptions().maximumFractionDigits));
+}
+
+/** A number of coins, without their word or mark. */
+export function formatCoins(coins) {
+  return formatNumber(coins);
+}
+
+/** What so many coins cost at `rate` {coins, amount, currency}; a part of a minor unit is a whole one. */
+export function coinsWorth(coins, rate) {
+  const of = BigInt(rate.coins);
+  const amount = (BigInt(coins) * BigInt(rate.amount) + of - 1n) / of;
+  return {amount: Number(amount), currency: rate.currency};
+}
+
+// Intl takes a decimal as text and keeps it exact, where a division might not.
+function decimal(amount, digits) {
+  const sign = amount < 0 ? "-" : "";
+  const text = String(Math.abs(amount)).padStart(digits + 1, "0");
+  return digits ? `${sign}${text.slice(0, -digits)}.${text.slice(-digits)}` : sign + text;
+}
