@@ -52,7 +52,7 @@ PLACES = {
     "markupsafe": {"web"},
     "rich": {"cli"},
     "sqlalchemy": {"records"},
-    "structlog": {"cli", "payments", "recharge", "web", "worker", "notify", "identity"},
+    "structlog": {"cli", "payments", "recharge", "web", "worker", "notify", "identity", "rooms"},
     "uvicorn": {"cli"},
     "uvloop": {"cli"},
     "websockets": {"web"},

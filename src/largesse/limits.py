@@ -16,6 +16,10 @@ from largesse.records import display_keys, sessions, users
 BODY_BYTES_MAX = 65_536
 QUANTITY_MAX = 9_999
 SUBJECTS_MAX = 100_000
+FRAME_BYTES_MAX = 4_096
+SOCKETS_MAX = 20_000
+SOCKETS_PER_ADDRESS_MAX = 1_000
+BAD_FRAMES_MAX = 10
 
 
 class Rate(msgspec.Struct, frozen=True):
@@ -38,7 +42,13 @@ LIMITS = (
     Limit("gift", Rate(20, SECOND, 60), "Gifts of one viewer."),
     Limit("order", Rate(10, MINUTE, 10), "Orders of one viewer."),
     Limit("read", Rate(50, SECOND, 200), "Other requests of one user, or of one address."),
-    Limit("export", Rate(10, MINUTE, 10), "Histories that one user takes out as CSV."),
+    Limit("export", Rate(10, MINUTE, 10), "Histories that one user takes out as CSV or JSON."),
+    Limit("op", Rate(40, SECOND, 120), "Operations of one user over all sockets."),
+    Limit("flood", Rate(200, SECOND, 1_000), "The same, beyond which a socket is closed."),
+    Limit("chat", Rate(1, SECOND, 5), "Chat messages of one user."),
+    Limit("like", Rate(4, SECOND, 20), "Frames with likes of one user."),
+    Limit("follow", Rate(20, MINUTE, 20), "Follows and unfollows of one user."),
+    Limit("share", Rate(10, MINUTE, 5), "Shares of one user."),
     Limit("sign_up", Rate(20, HOUR, 20), "New accounts from one address."),
     Limit("login", Rate(10, MINUTE, 10), "Attempts at one login from one address."),
     Limit("login_address", Rate(120, MINUTE, 120), "Attempts at all logins from one address."),
@@ -46,6 +56,10 @@ LIMITS = (
     Limit("password_reset", Rate(10, HOUR, 10), "Password resets, asked for or used, per address."),
     Limit("subjects", SUBJECTS_MAX, "Subjects that each rate remembers at once."),
     Limit("body_bytes", BODY_BYTES_MAX, "Bytes in the body of a request."),
+    Limit("frame_bytes", FRAME_BYTES_MAX, "Bytes in one message over a socket."),
+    Limit("bad_frames", BAD_FRAMES_MAX, "Bad messages over one socket; one more closes it."),
+    Limit("sockets", SOCKETS_MAX, "Open sockets, as far as the system has files for them."),
+    Limit("sockets_per_address", SOCKETS_PER_ADDRESS_MAX, "Open sockets of one address."),
     Limit("quantity", QUANTITY_MAX, "Gift items in one gift."),
     Limit("idempotency_key_length", ids.KEY_LENGTH_MAX, "Characters in an idempotency key."),
     Limit("login_length_min", users.LOGIN_LENGTH_MIN, "Characters in a login, at least."),

@@ -137,6 +137,9 @@ REFUSALS: dict[str, Refusal] = {
     "display_keys_too_many": Refusal(
         409, "You have too many display keys.", "A creator has at most {maximum}; delete one."
     ),
+    "room_busy": Refusal(503, "Too much waits in this room; try again shortly."),
+    "self_follow": Refusal(409, "One cannot follow oneself."),
+    "creator_not_found": Refusal(404, "There is no such creator."),
     "room_ended": Refusal(409, "The room is over."),
     "room_already_live": Refusal(
         409, "You have a live room already; end it first.", "Room {room_id} is live."
@@ -176,6 +179,19 @@ REFUSALS: dict[str, Refusal] = {
     "idempotency_key_reused": Refusal(
         409, "This idempotency key was used for another request; make a new one."
     ),
+    # Sockets.
+    "origin_foreign": Refusal(403, "A page of another host asks for this socket."),
+    "sockets_full": Refusal(503, "Too many sockets are open here; ask again shortly."),
+    "sockets_per_address": Refusal(429, "Too many sockets are open from this address."),
+    "ticket_invalid": Refusal(401, "The ticket is not good for this, or no longer; get a new one."),
+    "hello_late": Refusal(408, "The first frame, `hello`, did not come in time."),
+    "frame_invalid": Refusal(
+        422, "The frame cannot be read.", "The frame cannot be read: {reason}."
+    ),
+    "too_many_bad_frames": Refusal(400, "Too many frames could not be read."),
+    "display_only": Refusal(403, "A display key shows the room and can do nothing in it."),
+    "session_changed": Refusal(401, "Your account has changed; get a new ticket."),
+    "too_slow": Refusal(408, "The frames were not read in time."),
     # Webhooks.
     "provider_not_found": Refusal(404, "There is no such payment provider here."),
     "signature_invalid": Refusal(401, "The signature is not the provider's, or too old."),
