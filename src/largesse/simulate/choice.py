@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 import msgspec
 
-from largesse.simulate.plan import Kind, Wish, pick
+from largesse.simulate.plan import Answer, Kind, Wish, pick
+from largesse.simulate.sentences import REMARKS, REPLIES, THANKS
 
 
 class Item(msgspec.Struct, frozen=True):
@@ -22,6 +23,13 @@ class Package(msgspec.Struct, frozen=True):
 
     id: str
     coins: int
+
+
+class Heard(msgspec.Struct, frozen=True):
+    """Whom a creator has heard last, who sent a gift or wrote something."""
+
+    name: str
+    is_gift: bool
 
 
 def item_for(items: Sequence[Item], wish: Wish) -> Item:
@@ -52,3 +60,11 @@ def package_that_lasts(packages: Sequence[Package], offered: Package, coins: int
     larger = [package for package in packages if package.coins > offered.coins]
     choice = sorted([offered, *larger], key=lambda package: package.coins)
     return next((package for package in choice if package.coins >= coins), choice[-1])
+
+
+def sentence_for(answer: Answer, heard: Heard | None) -> str:
+    """What a creator says: thanks for a gift, a reply to somebody, or something of his own."""
+    if heard is None:
+        return pick(REMARKS, [1] * len(REMARKS), answer.draw)
+    sentences = THANKS if heard.is_gift else REPLIES
+    return pick(sentences, [1] * len(sentences), answer.draw).format(name=heard.name)

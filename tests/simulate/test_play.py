@@ -1,198 +1,26 @@
-"""The simulated audience: its plan by itself, and its play against a real server."""
+"""The simulated audience against a real server, through real sockets."""
 
 import asyncio
 import re
-import statistics
-import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from decimal import Decimal
-from functools import cache
-from itertools import count, islice, pairwise
+from itertools import count
 from pathlib import Path
 
 import httpx
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from largesse import ids, settings, simulate
+from largesse import settings, simulate
 from largesse.app import App
 from largesse.books.chart import Environment
 from largesse.cli.serving import Running, serving
 from largesse.identity import passwords
 from largesse.records import users
 from largesse.records.users import User
-from largesse.simulate import Login, Report, api, choice, plan, stage
-from largesse.simulate.choice import Item, Package
-from largesse.simulate.plan import KINDS, Visit, Wish
+from largesse.simulate import Login, Report, stage
 
-ITEMS = [Item("rose", 1, True), Item("heart", 1, True), Item("kite", 30, True), Item("moon", 5_000)]
 HOME = Path(simulate.__file__).parent
-PACKAGES = [Package("few", 70), Package("some", 350), Package("many", 17_500)]
-
-
-def freshly_planned(
-    number: int, *, seed: int = 17, viewers: int = 200, creators: int = 10, per_second: float = 20
-) -> tuple[Visit, ...]:
-    planned = plan.plan(seed, viewers=viewers, creators=creators, gifts_per_second=per_second)
-    return tuple(islice(planned, number))
-
-
-visits = cache(freshly_planned)
-
-
-def test_the_same_seed_gives_the_same_audience_and_another_seed_another() -> None:
-    assert freshly_planned(300) == freshly_planned(300)
-    assert freshly_planned(300, seed=18) != freshly_planned(300)
-    assert freshly_planned(100) == freshly_planned(300)[:100]
-
-
-def test_most_gifts_are_cheap_and_few_whales_pay_for_much() -> None:
-    planned = visits(3_000)
-    wishes = [(visit, wish) for visit in planned for wish in visit.wishes]
-    cheap = sum(wish.coins <= 99 for _, wish in wishes) / len(wishes)
-    assert 0.95 < cheap < 0.999
-    assert 0.4 < sum(wish.coins == 1 for _, wish in wishes) / len(wishes) < 0.7
-    coins = sum(wish.coins for _, wish in wishes)
-    by_whales = sum(wish.coins for visit, wish in wishes if visit.kind is KINDS["whale"])
-    assert by_whales > 0.25 * coins
-    assert all(wish.coins <= visit.kind.gift_coins_max for visit, wish in wishes)
-
-
-def test_there_is_a_whale_however_small_the_audience() -> None:
-    for viewers in (1, 2, 20, 200):
-        kinds = plan.kinds_of(17, viewers)
-        assert len(kinds) == viewers
-        assert kinds.count(KINDS["whale"]) == max(1, viewers // 50)
-    assert plan.kinds_of(17, 200).count(KINDS["supporter"]) == 20
-
-
-def test_viewers_arrive_as_a_poisson_process_after_the_opening() -> None:
-    """Gaps are exponential: as long on average as their deviation, and by their rate."""
-    planned = visits(3_000)
-    opening = [visit for visit in planned if visit.at_seconds <= plan.OPENING_SECONDS]
-    assert 115 <= len(opening) <= 120
-    at = [visit.at_seconds for visit in planned[len(opening) :]]
-    gaps = [later - earlier for earlier, later in pairwise(at)]
-    expected = plan.SESSION_SECONDS_MEDIAN * 2.718281828**0.5 / 120
-    assert min(gaps) >= 0
-    assert abs(statistics.mean(gaps) / expected - 1) < 0.1
-    assert abs(statistics.stdev(gaps) / statistics.mean(gaps) - 1) < 0.1
-
-
-def test_sessions_are_log_normal() -> None:
-    lengths = sorted(visit.lasts_seconds for visit in visits(3_000))
-    median = plan.SESSION_SECONDS_MEDIAN
-    assert abs(statistics.median(lengths) / median - 1) < 0.1
-    # One standard deviation of the logarithm to either side holds 68%.
-    within = sum(median / 2.718 < length < median * 2.718 for length in lengths) / len(lengths)
-    assert 0.64 < within < 0.72
-    assert lengths[-1] <= plan.SESSION_SECONDS_MAX
-
-
-def test_creators_are_popular_by_zipf() -> None:
-    planned = visits(3_000)
-    counts = [sum(visit.creator == n for visit in planned) for n in range(10)]
-    harmonic = sum(1 / rank for rank in range(1, 11))
-    for rank, visitors in enumerate(counts, 1):
-        assert abs(visitors / len(planned) - 1 / rank / harmonic) < 0.03
-
-
-def test_the_audience_wishes_to_send_as_many_gifts_as_it_was_told() -> None:
-    """Counted over the hour after the rooms have settled."""
-    planned = visits(2_400, per_second=5)
-    sent = [visit.at_seconds + wish.after_seconds for visit in planned for wish in visit.wishes]
-    assert planned[-1].at_seconds > 7_200
-    within = sum(3_600 <= at < 7_200 for at in sent)
-    assert abs(within / 3_600 / 5 - 1) < 0.15
-
-
-def test_nobody_is_in_two_rooms_at_once() -> None:
-    leaves_at: dict[int, float] = {}
-    for visit in visits(1_000, viewers=7, per_second=0.5):
-        assert leaves_at.get(visit.viewer, 0.0) <= visit.at_seconds
-        leaves_at[visit.viewer] = visit.at_seconds + visit.lasts_seconds
-        times = [wish.after_seconds for wish in visit.wishes]
-        assert times == sorted(times)
-        assert all(0 < after < visit.lasts_seconds for after in times)
-
-
-def test_some_recharge_first_some_cards_are_declined_and_webhooks_travel_every_way() -> None:
-    planned = visits(3_000)
-    first = sum(visit.recharge_draw is not None for visit in planned) / len(planned)
-    declined = sum(visit.declines for visit in planned) / len(planned)
-    assert abs(first - plan.RECHARGE_FIRST_SHARE) < 0.03
-    assert abs(declined - plan.DECLINED_SHARE) < 0.01
-    assert {visit.webhook for visit in planned} == set(plan.WEBHOOKS)
-
-
-def test_one_viewer_of_one_creator_is_an_audience() -> None:
-    assert len(visits(50, viewers=1, creators=1, per_second=0.01)) == 50
-
-
-@given(draw=st.floats(0, 1, exclude_max=True))
-def test_a_draw_picks_by_weight(draw: float) -> None:
-    assert plan.pick(["a", "b", "c"], [1, 2, 1], draw) == (
-        "a" if draw < 0.25 else "b" if draw < 0.75 else "c"
-    )
-
-
-def test_the_dearest_item_that_a_wish_can_pay_for_is_sent() -> None:
-    def sent(coins: int, draw: float = 0.0) -> str:
-        return choice.item_for(ITEMS, Wish(0.0, coins, 1, draw)).id
-
-    assert [sent(1), sent(1, 0.7), sent(29), sent(30), sent(4_999), sent(50_000)] == [
-        *("rose", "heart", "rose", "kite", "kite", "moon")
-    ]
-    assert choice.item_for(ITEMS[3:], Wish(0.0, 1, 1, 0.0)).id == "moon"
-
-
-def test_only_streakable_items_are_sent_in_numbers_and_within_what_he_gives() -> None:
-    def quantity(item: Item, wished: int, kind: str) -> int:
-        return choice.quantity_for(item, Wish(0.0, 1, wished, 0.0), KINDS[kind])
-
-    assert quantity(ITEMS[0], 99, "regular") == 99
-    assert quantity(ITEMS[2], 99, "regular") == 16  # 500 coins are 16 kites.
-    assert quantity(ITEMS[2], 99, "whale") == 99
-    assert quantity(ITEMS[3], 99, "whale") == 1
-    assert quantity(Item("sun", 600, True), 5, "regular") == 1
-
-
-def test_a_regular_chooses_small_packages_and_a_whale_large_ones() -> None:
-    def shares(kind: str) -> list[float]:
-        draws = [(n + 0.5) / 1_000 for n in range(1_000)]
-        chosen = [choice.package_for(PACKAGES, KINDS[kind], draw).coins for draw in draws]
-        return [chosen.count(package.coins) / 1_000 for package in PACKAGES]
-
-    assert shares("regular") == [0.605, 0.272, 0.123]
-    assert shares("whale") == [0.194, 0.310, 0.496]
-
-
-def test_who_runs_short_buys_the_offer_unless_it_would_not_last() -> None:
-    few, some, many = PACKAGES
-    assert choice.package_that_lasts(PACKAGES, few, 70) == few
-    assert choice.package_that_lasts(PACKAGES, few, 71) == some
-    assert choice.package_that_lasts(PACKAGES, some, 1) == some
-    assert choice.package_that_lasts(PACKAGES, few, 99_999) == many
-    assert choice.package_that_lasts([], few, 99_999) == few
-
-
-@given(milliseconds=st.integers(2**40, 2**48 - 1), entropy=st.binary(min_size=10, max_size=10))
-def test_keys_are_uuids_that_carry_their_time(milliseconds: int, entropy: bytes) -> None:
-    key = api.key_of(milliseconds, entropy)
-    parsed = uuid.UUID(key)
-    assert (str(parsed), parsed.version, parsed.variant) == (key, 7, uuid.RFC_4122)
-    assert ids.key_time(ids.from_key("ana", key)) == milliseconds
-
-
-def test_keys_differ_by_every_random_bit() -> None:
-    keys = {api.key_of(1, (1 << bit).to_bytes(10, "big")) for bit in range(74)}
-    assert len(keys) == 74
-
-
-# The play, against a real server on a real socket.
-
 PASSWORD = "nobody guesses this one"
 VIEWERS = tuple(Login(f"watcher{n}", PASSWORD) for n in range(3))
 CREATORS = tuple(Login(f"performer{n}", PASSWORD) for n in range(2))
