@@ -51,6 +51,10 @@ bench: test-tools .venv/installed-bench  ## Measure ledger, HTTP and start (ARGS
 docs: .venv/installed-test  ## Write the tables of the documents that follow from the code.
 	$(BIN)/python tests/test_docs.py
 
+.PHONY: messages
+messages: .venv/installed-test  ## Find every sentence of the pages, for those who translate them.
+	$(BIN)/python scripts/messages.py
+
 .PHONY: constraints
 constraints:  ## Pin the newest versions that pyproject.toml allows in constraints.txt.
 	rm -rf .venv/pins && $(PYTHON) -m venv .venv/pins

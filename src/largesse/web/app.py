@@ -25,6 +25,7 @@ from largesse.web import (
     earnings,
     gifts,
     health,
+    i18n,
     openapi,
     operator,
     orders,
@@ -49,6 +50,7 @@ ROUTES: tuple[ControllerRouterHandler, ...] = (
     *health.ROUTES,
     *docs.ROUTES,
     *assets.ROUTES,
+    *i18n.ROUTES,
     *pages.ROUTES,
 )
 

@@ -261,7 +261,9 @@ def _visitor(
         if not subject:
             subject, is_new = app.entropy(VISIT_BYTES).hex(), True
     language = i18n.choose(
-        auth.cookie_of(header, LANGUAGE_COOKIE), request.headers.get("accept-language")
+        auth.cookie_of(header, LANGUAGE_COOKIE),
+        request.headers.get("accept-language"),
+        development=app.settings.development,
     )
     return Visitor(
         app=app,
@@ -305,11 +307,17 @@ def _templates(language: str) -> Environment:
         ngettext=partial(i18n.ngettext, language),
         newstyle=True,
     )
-    templates.globals.update(asset=asset, is_rtl=i18n.is_rtl(language))
+    templates.globals.update(
+        asset=asset,
+        is_rtl=i18n.is_rtl(language),
+        catalogue_url=i18n.catalogue_url(language),
+    )
     templates.filters.update(
         price=lambda price: i18n.price_text(_price(price), language),
         number=lambda number: i18n.number_text(number, language),
         instant=lambda instant: i18n.instant_text(instant, language),
+        day=lambda instant: i18n.date_text(instant, language),
+        iso=i18n.iso_text,
     )
     return templates
 
