@@ -20,8 +20,23 @@ PEOPLE = (
     ("operator", ("viewer", "operator"), "sees totals and checks"),
 )
 """Login, roles, and what one does with it."""
-AUDIENCE_VIEWERS = 40
-AUDIENCE_CREATORS = 6
+VIEWERS = (
+    *("Mirela", "Tomasz_on_tea", "よしこ", "Zuri", "Lena im Zug", "Nilo", "Анечка", "Baptiste"),
+    *("quiet_owl", "Priya ✨", "Joaquín", "Saoirse", "지우", "Old Teapot", "Amina", "Henrik N."),
+    *("ليان", "Bea from Porto", "Kofi", "night.train", "Elif", "小雨", "Rosario", "Tuva 🌿"),
+    *("Ravi", "Soup Season", "Oksana", "Théo", "Makena", "pixelfern", "Giulia", "अदिति"),
+    *("Benno", "Lucía M.", "Sunday Socks", "Haruto", "Ximena", "noor_7", "Willem", "Candela 💛"),
+)
+"""What others see of the audience: made up, one for each of its viewers."""
+CREATORS = (
+    "Ilse draws",
+    "Kenji at the keys",
+    "Marisol's oven",
+    "Wen plays chess",
+    "Samir & the stars",
+    "Lotte fixes bikes",
+)
+"""The same of its creators; `simulate/rooms.py` has the titles of their rooms in this order."""
 PASSWORD_BYTES = 9
 BIRTH_ON = "1990-01-01"
 COUNTRY = "US"
@@ -54,12 +69,12 @@ async def prepare(app: App) -> Logins:
 
     shared = folder.secret(app.folder, "audience-password", _new_password)
     hashed = await passwords.hash_password(shared)
-    viewers = [f"audience-{n:02}" for n in range(1, AUDIENCE_VIEWERS + 1)]
-    creators = [f"on-air-{n}" for n in range(1, AUDIENCE_CREATORS + 1)]
-    for login in viewers:
-        await _person(app, login, ("viewer",), hashed)
-    for login in creators:
-        await _person(app, login, ("viewer", "creator"), hashed)
+    viewers = {f"audience-{n:02}": name for n, name in enumerate(VIEWERS, 1)}
+    creators = {f"on-air-{n}": name for n, name in enumerate(CREATORS, 1)}
+    for login, nickname in viewers.items():
+        await _person(app, login, ("viewer",), hashed, nickname)
+    for login, nickname in creators.items():
+        await _person(app, login, ("viewer", "creator"), hashed, nickname)
     return Logins(
         password=password,
         people=tuple((login, what) for login, _, what in PEOPLE),
@@ -70,8 +85,14 @@ async def prepare(app: App) -> Logins:
     )
 
 
-async def _person(app: App, login: str, roles: tuple[str, ...], password_hash: str) -> User:
-    """The person with this login, signed up now where there is none yet."""
+async def _person(
+    app: App, login: str, roles: tuple[str, ...], password_hash: str, nickname: str = ""
+) -> User:
+    """
+    The person with this login, signed up now where there is none yet.
+
+    A nickname is given to who has none, as those have whom an older demo has made.
+    """
     user = await users.find_by_login(app.db, login)
     if user is None:
         now = app.clock.now()
@@ -83,8 +104,11 @@ async def _person(app: App, login: str, roles: tuple[str, ...], password_hash: s
             country=COUNTRY,
             roles=roles,
             created_at=now,
+            nickname=nickname,
         )
         await users.insert_user(app.db, user, password_hash=password_hash)
+    elif nickname and not user.nickname:
+        await users.set_nickname(app.db, user.id, nickname)
     return user
 
 
