@@ -1,19 +1,15 @@
 /** Small pieces of markup that the elements of a room share. */
 
 import {html} from "../../vendor/lit/lit.js";
+import {coinMark, icon} from "../core/icons.js";
 import {tn} from "../core/i18n.js";
 import {coinsWorth, formatCoins, formatPrice} from "../core/money.js";
 
-const ICONS = new URL("../../icons.svg", import.meta.url).pathname;
-
-/** An icon of icons.svg; it says nothing by itself. */
-export function icon(name, kind = "") {
-  return html`<svg class="icon ${kind}" aria-hidden="true" focusable="false"><use href="${ICONS}#${name}"></use></svg>`;
-}
+export {icon};
 
 /** A number of coins with the gold mark. */
 export function coins(amount) {
-  return html`<span class="coins"><svg class="coin-mark" aria-hidden="true" focusable="false"><use href="${ICONS}#coin"></use></svg><span>${formatCoins(amount)}</span><span class="visually-hidden"> ${tn("coin", "coins", amount)}</span></span>`;
+  return html`<span class="coins">${coinMark()}<span>${formatCoins(amount)}</span><span class="visually-hidden"> ${tn("coin", "coins", amount)}</span></span>`;
 }
 
 /** Coins in words: `50 coins`. */

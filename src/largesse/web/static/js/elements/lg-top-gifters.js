@@ -5,6 +5,7 @@
 import {LitElement, html, nothing} from "../../vendor/lit/lit.js";
 import {get} from "../core/api.js";
 import {t} from "../core/i18n.js";
+import {closeDialog, closeOutside} from "../room/dialogs.js";
 import {avatar, coins, icon, name} from "../room/parts.js";
 
 const ROWS = 50;
@@ -104,15 +105,6 @@ export class TopGifters extends LitElement {
     if (!list.you) return t("You have not sent a gift here yet.");
     return html`<span>${t("You are number %(rank)s", {rank: list.you.rank})}</span>${coins(list.you.coins)}`;
   }
-}
-
-/** A press beside a modal dialog closes it. */
-export function closeOutside(event) {
-  if (event.target === event.currentTarget) event.currentTarget.close();
-}
-
-export function closeDialog(event) {
-  event.currentTarget.closest("dialog").close();
 }
 
 customElements.define("lg-top-gifters", TopGifters);

@@ -110,7 +110,7 @@ export class GiftStage extends LitElement {
         <img class="effect-art" src=${item.art} alt="" width="160" height="160">
         ${tier > 2 ? told : nothing}
       </div>
-      ${tier > 2 ? html`<button class="effect-skip button" type="button" @click=${this.#skip}>${icon("close", "icon-s")}${t("Skip")}</button>` : nothing}`;
+      ${tier > 2 ? html`<button class="effect-skip button" type="button" @click=${this.#skip}>${icon("close", "s")}${t("Skip")}</button>` : nothing}`;
   }
 }
 

@@ -6,7 +6,8 @@
  */
 
 import {LitElement, html} from "../../vendor/lit/lit.js";
-import {formatNumber, t, tn} from "../core/i18n.js";
+import {formatNumber, locale, t, tn} from "../core/i18n.js";
+import {ignoreRepeats} from "../room/dialogs.js";
 import {icon} from "../room/parts.js";
 
 const GATHER_MILLISECONDS = 400;
@@ -34,7 +35,6 @@ export class LikeButton extends LitElement {
   }
 
   #press(event) {
-    // A key that is held down likes once.
     if (this.disabled || this.#pressed >= LIKES_AT_ONCE) return;
     this.#pressed += 1;
     const {left, top, width} = event.currentTarget.getBoundingClientRect();
@@ -65,16 +65,11 @@ export class LikeButton extends LitElement {
   }
 }
 
-/** A key that is held down presses once. */
-export function ignoreRepeats(event) {
-  if (event.repeat && (event.key === "Enter" || event.key === " ")) event.preventDefault();
-}
-
 /** A number that fits on a button: `12.3K`. */
-export function short(number) {
+function short(number) {
   return number < 10_000 ? formatNumber(number) : compact.format(number);
 }
 
-const compact = new Intl.NumberFormat(document.documentElement.lang || "en", {notation: "compact", maximumFractionDigits: 1});
+const compact = new Intl.NumberFormat(locale, {notation: "compact", maximumFractionDigits: 1});
 
 customElements.define("lg-like-button", LikeButton);

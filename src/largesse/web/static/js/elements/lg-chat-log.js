@@ -55,6 +55,7 @@ export class ChatLog extends LitElement {
 
   /** Show what waits, and follow the newest again. */
   follow() {
+    if (this.isPaused) this.dispatchEvent(new CustomEvent("lg-followed"));
     this.isPaused = false;
     this.#isAtEnd = true;
     this.#rows = [...this.#rows, ...this.#held].slice(-ROWS_MAX);
@@ -89,7 +90,7 @@ export class ChatLog extends LitElement {
   #waiting() {
     const n = this.#held.length;
     const told = n ? tn("%(n)s new line", "%(n)s new lines", n) : t("Chat is paused");
-    return html`<button class="chat-more" type="button" @click=${this.#more}>${icon(this.isPaused ? "play" : "chevron-down", "icon-s")}${told}</button>`;
+    return html`<button class="chat-more" type="button" @click=${this.#more}>${icon(this.isPaused ? "play" : "chevron-down", "s")}${told}</button>`;
   }
 }
 
@@ -107,7 +108,7 @@ function rowOf(row) {
 
 function marks(row) {
   if (row.isHost) return html`<span class="chat-mark">${t("Host")}</span> `;
-  if (row.rank > 0 && row.rank < 4) return html`<span class="chat-mark chat-mark-rank" title=${t("Top gifter")}>${icon("crown", "icon-s")}${row.rank}</span> `;
+  if (row.rank > 0 && row.rank < 4) return html`<span class="chat-mark chat-mark-rank" title=${t("Top gifter")}>${icon("crown", "s")}${row.rank}</span> `;
   return nothing;
 }
 
