@@ -21,6 +21,7 @@ import pytest
 from largesse import cli
 from largesse.books import chart, postings
 from largesse.cli.refusal import SENTENCES
+from largesse.rooms import wire
 from largesse.settings import SETTINGS, shown
 from largesse.web.reply import REFUSALS
 
@@ -83,7 +84,87 @@ def routes() -> str:
     return "\n".join(rows)
 
 
+def room_events() -> str:
+    """Each event of a room and when it is sent."""
+    rows = ["| event | when |", "|---|---|"]
+    rows += [f"| `{name}` | {event.__doc__} |" for name, event in wire.EVENTS.items()]
+    return "\n".join(rows)
+
+
+def room_event_fields() -> str:
+    """Each field of the events' `data`, with the events it is in; then the objects inside."""
+    parts = wire.schema()["$defs"]
+    places: dict[tuple[str, str, str], list[str]] = {}
+    for name, data in wire.DATA.items():
+        for field, of in parts[data.__name__]["properties"].items():
+            what = of.get("description") or parts[type_of(of).strip("`")]["description"]
+            places.setdefault((field, type_of(of), " ".join(what.split())), []).append(name)
+    of_a_person = tuple(name for name, data in wire.DATA.items() if hasattr(data, "user_id"))
+    known = {tuple(wire.DATA): "all", of_a_person: "all of a person"}
+    rows = ["| field | type | in | what it is |", "|---|---|---|---|"]
+    for (field, type, what), names in places.items():
+        where = known.get(tuple(names)) or ", ".join(f"`{name}`" for name in names)
+        rows.append(f"| `{field}` | {type} | {where} | {what} |")
+    inner = ["UserData", "TopViewer", "GiftPart", "GiftExtra", "Extra"]
+    return "\n".join([*rows, "", *objects(inner)])
+
+
+def room_frames() -> str:
+    """Each frame that a server sends to one watcher, and the objects inside."""
+    frames = [
+        each["$ref"].rpartition("/")[2] for each in wire.schema()["$defs"]["Control"]["anyOf"]
+    ]
+    inner = ["RoomData", "CoinsData", "SentGiftData", "Price"]
+    return "\n".join([*objects(frames), "", *objects(inner)])
+
+
+def room_operations() -> str:
+    """Each frame that a client may send."""
+    frames = wire.schema()["$defs"]["ClientOp"]["anyOf"]
+    return "\n".join(objects([each["$ref"].rpartition("/")[2] for each in frames]))
+
+
+def objects(names: list[str]) -> list[str]:
+    """Objects of the schema as a table: fields with their types, in brackets what may be missing."""
+    rows = ["| object | fields | what it is |", "|---|---|---|"]
+    for name in names:
+        part = wire.schema()["$defs"][name]
+        fields = [
+            f"`{field}` {type_of(of)}"
+            if field in part["required"]
+            else f"[`{field}` {type_of(of)}]"
+            for field, of in part["properties"].items()
+        ]
+        rows.append(f"| `{name}` | {', '.join(fields)} | {' '.join(part['description'].split())} |")
+    return rows
+
+
+def type_of(part: dict[str, Any]) -> str:
+    """The type of a value in the schema, in a few words."""
+    if "$ref" in part:
+        return f"`{part['$ref'].rpartition('/')[2]}`"
+    if "anyOf" in part:
+        return " or ".join(type_of(each) for each in part["anyOf"])
+    if "enum" in part:
+        return " or ".join(f"`{json.dumps(each)}`" for each in part["enum"])
+    if part.get("type") == "array":
+        return f"array of {type_of(part['items'])}" if "items" in part else "empty array"
+    return str(part["type"])
+
+
+def room_schema() -> str:
+    """The JSON Schema of a room's frames, as a file."""
+    return json.dumps(wire.schema(), indent=2) + "\n"
+
+
+FILES: dict[Path, Callable[[], str]] = {REFERENCE / "room-events.schema.json": room_schema}
+"""Files that are made whole."""
+
 MADE: dict[str, tuple[Path, Callable[[], str]]] = {
+    "events of a room": (REFERENCE / "room-events.md", room_events),
+    "fields of a room's events": (REFERENCE / "room-events.md", room_event_fields),
+    "frames from the server": (REFERENCE / "room-events.md", room_frames),
+    "frames from a client": (REFERENCE / "room-events.md", room_operations),
     "settings": (REFERENCE / "settings.md", settings_table),
     "codes of the API": (REFERENCE / "errors.md", api_codes),
     "codes of the commands": (REFERENCE / "errors.md", command_codes),
@@ -133,7 +214,9 @@ def made_part(name: str, page: str) -> str:
 
 
 def write() -> None:
-    """Write every made table into its page."""
+    """Write every made table into its page, and every made file."""
+    for file, make in FILES.items():
+        file.write_text(make())
     for name, (file, make) in MADE.items():
         page = file.read_text()
         begin = BEGIN.format(name=name)
@@ -149,6 +232,11 @@ def write() -> None:
 def test_a_made_table_is_what_the_code_says(name: str) -> None:
     file, make = MADE[name]
     assert made_part(name, file.read_text()) == make(), "run `make docs`"
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
+def test_a_made_file_is_what_the_code_says(file: Path) -> None:
+    assert file.read_text() == FILES[file](), "run `make docs`"
 
 
 def codes_in_source() -> Iterator[tuple[str, str]]:

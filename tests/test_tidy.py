@@ -33,7 +33,11 @@ Who may import whom on one floor, besides words each other and the rim whatever 
 the core never import one another, nor do features.
 """
 
-PURE = {"largesse.ledger.model", "largesse.ledger.rules", "largesse.books", "largesse.catalog"}
+PURE = {
+    *("largesse.ledger.model", "largesse.ledger.rules", "largesse.books", "largesse.catalog"),
+    *("largesse.rooms.room", "largesse.rooms.wire", "largesse.rooms.messages"),
+    "largesse.rooms.text",
+}
 WORLDLY = {
     *("asyncio", "datetime", "glob", "io", "logging", "multiprocessing", "os", "pathlib", "random"),
     *("secrets", "shutil", "signal", "socket", "sqlite3", "subprocess", "tempfile", "threading"),

@@ -5,6 +5,7 @@ Pure. The shape of every frame is in `wire.py`; here it is filled.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from heapq import nlargest
 from typing import Any, Literal
 
 import msgspec
@@ -51,6 +52,8 @@ from largesse.rooms.wire import (
 
 RECENT_MAX = 50
 """Events of before that a snapshot shows."""
+SHOWN_STREAKS_MAX = 50
+"""Open streaks that a snapshot shows: the newest. Counts are cumulative, so the others follow."""
 
 STREAKABLE: Literal[1] = 1
 NOT_STREAKABLE: Literal[2] = 2
@@ -288,7 +291,8 @@ def scene(
         clock.milliseconds(started_at),
         user_data(state.creator),
     )
-    streaks = [gift_data(state.room_id, entry, catalog) for entry in state.streaks.values()]
+    newest = nlargest(SHOWN_STREAKS_MAX, state.streaks.values(), key=lambda entry: entry.seq)
+    streaks = [gift_data(state.room_id, entry, catalog) for entry in reversed(newest)]
     return Scene(
         state.seq,
         Raw(_encode(room)),

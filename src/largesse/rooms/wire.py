@@ -174,16 +174,16 @@ _PERSON: _Fields = [
     ("nickname", _told(str, "The name to show.")),
     ("profile_picture_url", PictureAddress),
     ("follow_role", _told(Literal[0, 1, 2], "1 for who follows the creator, else 0.")),
-    ("is_moderator", bool),
-    ("is_subscriber", bool),
-    ("is_new_gifter", bool),
-    ("gifter_level", int),
-    ("team_member_level", int),
-    ("user_badges", tuple[()]),
+    ("is_moderator", _told(bool, "Whether he keeps order here.")),
+    ("is_subscriber", _told(bool, "False: there are no subscriptions.")),
+    ("is_new_gifter", _told(bool, "False: this is not told.")),
+    ("gifter_level", _told(int, "0: there are no levels.")),
+    ("team_member_level", _told(int, "0: there are no teams.")),
+    ("user_badges", _told(tuple[()], "Empty: there are no badges.")),
     ("user", _told(UserData, "The person once more.")),
     (
         "top_gifter_rank",
-        Annotated[int, Meta(ge=1, description="Place among the top gifters, else null.")] | None,
+        _told(Annotated[int, Meta(ge=1)] | None, "Place among the top gifters, else null."),
     ),
 ]
 _LABEL: _Fields = [
@@ -222,7 +222,7 @@ _FIELDS: dict[str, tuple[str, _Fields]] = {
         [
             *_PERSON,
             ("comment", _told(str, "What was said: plain text.")),
-            ("emotes", tuple[()]),
+            ("emotes", _told(tuple[()], "Empty: emoji stand in the text itself.")),
             ("x", Extra),
         ],
     ),
