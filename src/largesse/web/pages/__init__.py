@@ -2,4 +2,6 @@
 
 from litestar.types import ControllerRouterHandler
 
-ROUTES: tuple[ControllerRouterHandler, ...] = ()
+from largesse.web.pages import styleguide
+
+ROUTES: tuple[ControllerRouterHandler, ...] = (*styleguide.ROUTES,)
