@@ -213,6 +213,11 @@ def language_name(language: str) -> str:
     return str(_locale(language).get_display_name() or language).capitalize()
 
 
+def country_name(code: str, language: str) -> str:
+    """A country (ISO 3166-1, two letters) as people call it there."""
+    return str(_locale(language).territories.get(code, code))
+
+
 def _moment(instant: int) -> datetime:
     return clock.to_datetime(instant).astimezone(UTC)
 
