@@ -10,15 +10,21 @@
 import {t} from "../core/i18n.js";
 
 const SVG = "http://www.w3.org/2000/svg";
-const WIDTH = 640;
+const WIDTH_MIN = 240;
 const HEIGHT = 200;
 const FOOT = 24;
 const HEAD = 18;
-const LABELS_MAX = 8;
+const LABEL_WIDTH = 56;
 
 class Chart extends HTMLElement {
+  #watcher;
+  #width = 0;
+
   connectedCallback() {
-    if (this.querySelector(":scope > svg")) return;
+    if (this.#watcher) {
+      this.#watcher.observe(this);
+      return;
+    }
     const table = this.querySelector("table");
     const rows = [...table.tBodies[0].rows].map((row) => {
       const cell = row.querySelector("[data-value]");
@@ -31,37 +37,53 @@ class Chart extends HTMLElement {
     summary.textContent = t("Show the numbers");
     frame.replaceWith(numbers);
     numbers.append(summary, frame);
-    this.prepend(this.#draw(rows, table.caption?.textContent.trim() ?? ""));
+    const caption = table.caption?.textContent.trim() ?? "";
+    // Drawn in true size, so that its words are as large as all others.
+    this.#watcher = new ResizeObserver(([{contentRect}]) => this.#redraw(rows, caption, Math.floor(contentRect.width)));
+    this.#watcher.observe(this);
   }
 
-  #draw(rows, caption) {
+  disconnectedCallback() {
+    this.#watcher?.disconnect();
+  }
+
+  #redraw(rows, caption, width) {
+    if (width === this.#width || width === 0) return;
+    this.#width = width;
+    this.querySelector(":scope > svg")?.remove();
+    this.prepend(this.#draw(rows, caption, Math.max(WIDTH_MIN, width)));
+  }
+
+  #draw(rows, caption, width) {
     const isRtl = this.matches(":dir(rtl)");
     const top = Math.max(1, ...rows.map((row) => row.value));
     const best = rows.find((row) => row.value === top);
-    const svg = node("svg", {class: "chart", viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img"});
+    const svg = node("svg", {class: "chart", viewBox: `0 0 ${width} ${HEIGHT}`, role: "img"});
     const title = node("title", {});
     title.textContent = best ? `${caption}. ${t("Most: %(label)s, %(value)s", {label: best.label, value: best.text})}` : caption;
-    svg.append(title, node("line", {class: "chart-ground", x1: 0, x2: WIDTH, y1: HEIGHT - FOOT, y2: HEIGHT - FOOT}));
-    const step = WIDTH / Math.max(1, rows.length);
-    const every = Math.ceil(rows.length / LABELS_MAX);
+    svg.append(title, node("line", {class: "chart-ground", x1: 0, x2: width, y1: HEIGHT - FOOT, y2: HEIGHT - FOOT}));
+    const step = width / Math.max(1, rows.length);
+    const every = Math.ceil((rows.length * LABEL_WIDTH) / width);
     rows.forEach((row, index) => {
       const middle = (isRtl ? rows.length - 1 - index : index) * step + step / 2;
       const size = (HEIGHT - FOOT - HEAD) * (Math.max(0, row.value) / top);
-      const width = Math.min(48, step * 0.72);
-      const bar = node("rect", {class: "chart-bar", x: middle - width / 2, y: HEIGHT - FOOT - size, width, height: size, rx: Math.min(4, width / 4)});
+      const thick = Math.min(48, step * 0.72);
+      const bar = node("rect", {class: "chart-bar", x: middle - thick / 2, y: HEIGHT - FOOT - size, width: thick, height: size, rx: Math.min(4, thick / 4)});
       const name = node("title", {});
       name.textContent = `${row.label}: ${row.text}`;
       bar.append(name);
       svg.append(bar);
-      if (row === best && row.value > 0) svg.append(label(row.text, middle, HEIGHT - FOOT - size - 6, "chart-best"));
-      if (index % every === 0) svg.append(label(row.label, middle, HEIGHT - 6, "chart-label"));
+      if (row === best && row.value > 0) svg.append(label(row.text, within(middle, width), HEIGHT - FOOT - size - 6, "chart-best"));
+      if (index % every === 0) svg.append(label(row.label, within(middle, width), HEIGHT - 6, "chart-label"));
     });
     return svg;
   }
 }
 
+const within = (x, width) => Math.min(width - 24, Math.max(24, x));
+
 function label(text, x, y, kind) {
-  const found = node("text", {class: kind, x: Math.min(WIDTH - 24, Math.max(24, x)), y, "text-anchor": "middle"});
+  const found = node("text", {class: kind, x, y, "text-anchor": "middle"});
   found.textContent = text;
   return found;
 }
