@@ -42,6 +42,7 @@ LIMITS = (
     Limit("gift", Rate(20, SECOND, 60), "Gifts of one viewer."),
     Limit("order", Rate(10, MINUTE, 10), "Orders of one viewer."),
     Limit("read", Rate(50, SECOND, 200), "Other requests of one user, or of one address."),
+    Limit("avatar", Rate(200, SECOND, 1_000), "Pictures of people, asked for by one address."),
     Limit("export", Rate(10, MINUTE, 10), "Histories that one user takes out as CSV or JSON."),
     Limit("op", Rate(40, SECOND, 120), "Operations of one user over all sockets."),
     Limit("flood", Rate(200, SECOND, 1_000), "The same, beyond which a socket is closed."),

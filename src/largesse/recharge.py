@@ -73,7 +73,7 @@ async def start_order(
             package_not_found, provider_not_found; provider_unavailable.
         LedgerUnavailable: before anything was ordered.
     """
-    order_id = _order_id(viewer.id, key)
+    order_id = order_id_of(viewer.id, key)
     order = await orders.find(db, order_id)
     if order is None:
         order = _quote(
@@ -103,6 +103,21 @@ async def start_order(
             raise Rejected("provider_not_found", providers=sorted(providers))
         return await _begin_payment(db, providers[provider], order, now)
     return order
+
+
+def order_id_of(viewer_id: str, key: str | None) -> str:
+    """
+    The id that a viewer's order gets under this idempotency key.
+
+    Raises:
+        Rejected: idempotency_key_required, idempotency_key_invalid.
+    """
+    if not key:
+        raise Rejected("idempotency_key_required")
+    if len(key) > ids.KEY_LENGTH_MAX or not key.isprintable():
+        raise Rejected("idempotency_key_invalid", maximum=ids.KEY_LENGTH_MAX)
+    # Named apart from the viewer's gifts, so that one key may serve an order and a gift.
+    return ids.text(ids.from_key(f"order:{viewer_id}", key))
 
 
 async def settle(
@@ -192,15 +207,6 @@ async def finish_unfinished(
         # Whatever came of it, the others have their turn first.
         await orders.update(db, order.id, expected_statuses=(order.status,), updated_at=now)
     return len(waiting)
-
-
-def _order_id(viewer_id: str, key: str | None) -> str:
-    if not key:
-        raise Rejected("idempotency_key_required")
-    if len(key) > ids.KEY_LENGTH_MAX or not key.isprintable():
-        raise Rejected("idempotency_key_invalid", maximum=ids.KEY_LENGTH_MAX)
-    # Named apart from the viewer's gifts, so that one key may serve an order and a gift.
-    return ids.text(ids.from_key(f"order:{viewer_id}", key))
 
 
 def _quote(

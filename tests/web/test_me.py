@@ -18,7 +18,18 @@ async def test_others_see_the_nickname_or_else_the_login(world):
     assert cleared.json()["name"] == "ana"
 
 
-@pytest.mark.parametrize("nickname", ["x" * 51, "two\nlines", "\u202etxet", "a\x00b"])
+@pytest.mark.parametrize(
+    ("written", "seen"), [("two\nlines", "two lines"), ("\u202etxet", "txet"), ("<b>Ana", "<b>Ana")]
+)
+async def test_a_nickname_is_cleaned_of_what_cannot_be_seen(world, written, seen):
+    answer = await world.client.patch(
+        "/v1/me", json={"nickname": written}, headers=world.ana.headers
+    )
+
+    assert answer.json()["name"] == seen
+
+
+@pytest.mark.parametrize("nickname", ["x" * 51, "\u202e\u200b", "\x00"])
 async def test_a_nickname_that_cannot_be_read_is_refused(world, nickname):
     answer = await world.client.patch(
         "/v1/me", json={"nickname": nickname}, headers=world.ana.headers

@@ -12,6 +12,7 @@ from largesse.app import App
 from largesse.books import chart
 from largesse.identity import accounts
 from largesse.records.users import User
+from largesse.rooms import text
 from largesse.web import auth
 from largesse.web.auth import AnyRequest
 from largesse.web.describe import OPEN, SIGNED_IN, refusals
@@ -310,12 +311,13 @@ async def open_session(app: App, address: str, data: LogIn) -> tuple[str, User]:
 
 async def change_nickname(app: App, user: User, nickname: str) -> User:
     """
-    Change what others see of a user.
+    Change what others see of a user, cleaned of what cannot be seen; blanks are no nickname.
 
     Raises:
         Rejected: nickname_invalid.
     """
-    return await accounts.change_nickname(app.db, user_id=user.id, nickname=nickname)
+    chosen = text.nickname(nickname) if nickname.strip() else ""
+    return await accounts.change_nickname(app.db, user_id=user.id, nickname=chosen)
 
 
 async def set_password(

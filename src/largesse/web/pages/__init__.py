@@ -2,6 +2,13 @@
 
 from litestar.types import ControllerRouterHandler
 
-from largesse.web.pages import styleguide
+from largesse.web.pages import account, avatars, profile, recharge, styleguide, wallet
 
-ROUTES: tuple[ControllerRouterHandler, ...] = (*styleguide.ROUTES,)
+ROUTES: tuple[ControllerRouterHandler, ...] = (
+    *account.ROUTES,
+    *avatars.ROUTES,
+    *profile.ROUTES,
+    *wallet.ROUTES,
+    *recharge.ROUTES,
+    *styleguide.ROUTES,
+)
