@@ -9,6 +9,7 @@ is framed once. Why so, and what it costs: docs/decisions/0005-sockets.md.
 
 import asyncio
 import logging
+import resource
 import traceback
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -36,7 +37,9 @@ TICKS = 80
 """In so many parts a heartbeat visits the sockets, so that ten thousand pings stop nobody."""
 BUFFER_BYTES_HIGH = 65_536
 """A socket that has not taken so much is told nothing more, nor listened to, until it has."""
-BUFFER_BYTES_LOW = 16_384
+BUFFER_BYTES_LOW = 0
+FILES_KEPT = 500
+"""Of the files that the process may have open, so many are for everything but sockets."""
 CONTROL_FRAMES_MAX = 1_000
 """Pings, pongs and pieces of messages of one socket between two heartbeats."""
 
@@ -131,7 +134,8 @@ class Sockets:
     ) -> None:
         self.proxies = proxies
         self._accept = accept
-        self._total_max = total_max
+        files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        self._total_max = min(total_max, max(1, files - FILES_KEPT))
         self._address_max = address_max
         self._tick_seconds = heartbeat_seconds / TICKS
         self._close_seconds = close_seconds
