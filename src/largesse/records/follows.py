@@ -70,3 +70,12 @@ async def followed_by(db: Database, viewer_id: str, *, limit: int) -> list[Follo
     )
     async with db.connect() as tx:
         return [Follow(*row) for row in await tx.execute(statement)]
+
+
+async def following_among(db: Database, viewer_id: str, creator_ids: Sequence[str]) -> set[str]:
+    """Which of these creators this viewer follows."""
+    statement = sa.select(follows.c.creator_id).where(
+        follows.c.viewer_id == viewer_id, follows.c.creator_id.in_(creator_ids)
+    )
+    async with db.connect() as tx:
+        return set((await tx.execute(statement)).scalars())

@@ -4,7 +4,6 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader
 from litestar import MediaType, Response, get
-from litestar.response import Redirect
 from litestar.static_files import create_static_files_router
 
 from largesse.web import reply
@@ -21,11 +20,6 @@ POLICY = (
 _templates = Environment(
     loader=FileSystemLoader(WEB / "templates"), autoescape=True, auto_reload=False
 )
-
-
-@get("/", include_in_schema=False, status_code=303, sync_to_thread=False)
-def get_start() -> Redirect:
-    return Redirect("/docs", status_code=303)
 
 
 @get("/docs", include_in_schema=False, media_type=MediaType.HTML, sync_to_thread=False)
@@ -47,7 +41,6 @@ def get_openapi(request: AnyRequest) -> Response[bytes]:
 
 
 ROUTES = (
-    get_start,
     get_docs,
     get_errors,
     get_openapi,

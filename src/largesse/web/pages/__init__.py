@@ -2,9 +2,11 @@
 
 from litestar.types import ControllerRouterHandler
 
-from largesse.web.pages import account, avatars, profile, recharge, styleguide, wallet
+from largesse.web.pages import account, avatars, home, profile, recharge, room, styleguide, wallet
 
 ROUTES: tuple[ControllerRouterHandler, ...] = (
+    *home.ROUTES,
+    *room.ROUTES,
     *account.ROUTES,
     *avatars.ROUTES,
     *profile.ROUTES,

@@ -217,7 +217,7 @@ export class GiftPanel extends LitElement {
 
   /** All, and by price: each band begins where more is made of a gift. */
   #bands() {
-    const starts = [2, 3, 4].map((tier) => this.items.find((item) => item.tier >= tier)?.from).filter(Boolean);
+    const starts = [2, 3, 4].map((tier) => this.items.find((item) => item.tier >= tier)?.start).filter(Boolean);
     const bands = [{text: t("All"), has: () => true}];
     [0, ...starts].forEach((from, index) => {
       const upTo = starts[index] ?? Infinity;
