@@ -635,7 +635,6 @@ def _told_likes(state: RoomState, now: int, people_max: int) -> list[Entry]:
         entries.append(
             LikeEntry(_number(state), now // 1_000_000, person, rank, count, state.likes)
         )
-    state.audience.waiting_since = now
     return entries
 
 
