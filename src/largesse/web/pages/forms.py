@@ -1,4 +1,4 @@
-"""What forms of people say when they are refused: which field it is about, and in which words."""
+"""What pages say to people: refusals, with the field they are about, and the names of things."""
 
 from typing import Any
 
@@ -73,3 +73,20 @@ def refused(found: Visitor, template: str, refusal: Rejected, **context: Any) ->
     status = reply.REFUSALS[refusal.code].status
     said = errors(found, refusal)
     return frame.page(found, template, status=status, errors=said, **context)
+
+
+def method_name(found: Visitor, provider: str) -> str:
+    """A way to pay as people know it."""
+    match provider:
+        case "sandbox":
+            return found.say("Test payment")
+        case "stripe":
+            return found.say("Card")
+        case "paypal":
+            return "PayPal"
+        case "app_store":
+            return "App Store"
+        case "google_play":
+            return "Google Play"
+        case _:
+            return provider

@@ -6,7 +6,8 @@ from litestar import Response, get, post
 from litestar.datastructures import Cookie
 
 from largesse.errors import Rejected
-from largesse.records.users import NICKNAME_LENGTH_MAX
+from largesse.identity import accounts as people
+from largesse.text import NICKNAME_LENGTH_MAX
 from largesse.web import accounts, auth, i18n
 from largesse.web.auth import AnyRequest
 from largesse.web.pages import forms, frame, worth
@@ -20,8 +21,9 @@ LANGUAGE_SECONDS = 365 * 86_400
 async def get_profile(request: AnyRequest) -> Response[Any]:
     """Who one is here, and the ways on."""
     found = await frame.visitor(request)
-    frame.needs_login(found)
-    return frame.page(found, "profile.html", rate=worth.rate(found))
+    user = frame.needs_login(found)
+    roles = [_role(found, role) for role in user.roles]
+    return frame.page(found, "profile.html", rate=worth.rate(found), role_words=roles)
 
 
 @get(SETTINGS, include_in_schema=False)
@@ -54,7 +56,7 @@ async def post_name(request: AnyRequest) -> Response[Any]:
     fields = await frame.form(request, found)
     nickname = fields.get("nickname", "")
     try:
-        await accounts.change_nickname(found.app, user, nickname)
+        await people.change_nickname(found.app.db, user_id=user.id, nickname=nickname)
     except Rejected as refusal:
         context = {"nickname": nickname, "longest": NICKNAME_LENGTH_MAX}
         return forms.refused(found, "settings/name.html", refusal, **context)
@@ -133,6 +135,16 @@ async def get_help(request: AnyRequest) -> Response[Any]:
 
 def _languages(found: Visitor) -> tuple[str, ...]:
     return i18n.languages(development=found.app.settings.development)
+
+
+def _role(found: Visitor, role: str) -> str:
+    match role:
+        case "creator":
+            return found.say("Creator")
+        case "operator":
+            return found.say("Operator")
+        case _:
+            return found.say("Viewer")
 
 
 def _done(found: Visitor, what: str | None) -> str:

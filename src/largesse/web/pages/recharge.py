@@ -24,7 +24,7 @@ from largesse.records.orders import Order
 from largesse.records.users import User
 from largesse.web import decode, i18n, reply
 from largesse.web.auth import AnyRequest
-from largesse.web.pages import forms, frame
+from largesse.web.pages import forms, frame, worth
 from largesse.web.pages.frame import Visitor
 
 CHANNEL = "web"
@@ -110,31 +110,15 @@ async def get_order(request: AnyRequest, order_id: FromPath[str]) -> Response[An
     if order is None or order.viewer_id != user.id:
         raise Rejected("order_not_found")
     context: dict[str, Any] = {
+        "rate": worth.rate(found),
         "order": order,
         "price_of": Price(order.amount, order.currency),
         "tax": Price(order.tax, order.currency),
-        "method": method_name(found, order.provider),
+        "method": forms.method_name(found, order.provider),
         "again": _again(order),
         "failure": _failure(found, order),
     }
     return frame.page(found, "wallet/order.html", **context)
-
-
-def method_name(found: Visitor, provider: str) -> str:
-    """A way to pay as people know it."""
-    match provider:
-        case "sandbox":
-            return found.say("Test payment")
-        case "stripe":
-            return found.say("Card")
-        case "paypal":
-            return "PayPal"
-        case "app_store":
-            return "App Store"
-        case "google_play":
-            return "Google Play"
-        case _:
-            return provider
 
 
 async def _ordered(found: Visitor, user: User, package_id: str, provider: str, key: str) -> Order:
@@ -234,10 +218,12 @@ def _page(
     exact = app.catalog.exact(CHANNEL, user.country)
     exact_package = _chosen(found, user, msgspec.structs.replace(choice, package=EXACT))
     context: dict[str, Any] = {
+        "rate": worth.rate(found),
         "key": key,
         "choice": choice,
         "need": need,
         "began": began,
+        "began_price": began and Price(began.amount, began.currency),
         "is_asked_again": is_asked_again,
         "offers": [Offer(package, _per_hundred(package)) for package in packages],
         "exact": exact,
@@ -246,7 +232,7 @@ def _page(
         "currency": packages[0].price.currency,
         "tax_bps": packages[0].tax_rate_bps,
         "price_list": app.price_list_version,
-        "methods": [(name, method_name(found, name)) for name in app.providers],
+        "methods": [(name, forms.method_name(found, name)) for name in app.providers],
         "seller": urlsplit(app.settings.public_url).netloc,
         "is_test": app.environment is Environment.TEST,
         "too_young": _too_young(found, user),

@@ -15,7 +15,7 @@ from largesse.reports import HistoryFilter, HistoryRow, Kind
 from largesse.web import decode
 from largesse.web import wallet as api
 from largesse.web.auth import AnyRequest
-from largesse.web.pages import frame, worth
+from largesse.web.pages import forms, frame, worth
 from largesse.web.pages.frame import Visitor
 
 ROWS = 30
@@ -154,6 +154,10 @@ class Words(msgspec.Struct, frozen=True):
         if row.price is not None:
             return row.price
         return self.found.app.catalog.money_value(abs(row.coins), "web", self.found.country)
+
+    def method(self, row: HistoryRow) -> str:
+        """How it was paid, where it was."""
+        return "" if row.order is None else forms.method_name(self.found, row.order.provider)
 
     def icon(self, row: HistoryRow) -> str:
         """The drawing beside it."""
