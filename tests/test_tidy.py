@@ -18,7 +18,7 @@ ROOT = Path(__file__).parent.parent
 SOURCE = ROOT / "src"
 
 FLOORS = (
-    {"", "ids", "money", "clock", "errors", "settings"},
+    {"", "ids", "money", "clock", "errors", "settings", "text"},
     {"ledger", "books"},
     {"records", "catalog"},
     {"payments", "rooms", "identity", "limits", "notify"},
@@ -36,7 +36,7 @@ the core never import one another, nor do features.
 PURE = {
     *("largesse.ledger.model", "largesse.ledger.rules", "largesse.books", "largesse.catalog"),
     *("largesse.rooms.room", "largesse.rooms.wire", "largesse.rooms.messages"),
-    "largesse.rooms.text",
+    "largesse.text",
 }
 WORLDLY = {
     *("asyncio", "datetime", "glob", "io", "logging", "multiprocessing", "os", "pathlib", "random"),
@@ -59,7 +59,7 @@ PLACES = {
     "structlog": {"cli", "payments", "recharge", "web", "worker", "notify", "identity", "rooms"},
     "uvicorn": {"cli"},
     "uvloop": {"cli"},
-    "websockets": {"web"},
+    "websockets": {"simulate", "web"},
 }
 """Third-party packages and where each comes in; msgspec is our alphabet and may be anywhere."""
 EVERYWHERE = {"msgspec"}

@@ -12,6 +12,7 @@ from largesse.clock import HOUR, MINUTE, SECOND
 from largesse.errors import Rejected
 from largesse.ledger import CHAIN_TRANSFERS_MAX, CHAINS_WAITING_MAX, PAGE_MAX
 from largesse.records import display_keys, sessions, users
+from largesse.text import CHAT_LENGTH_MAX, NICKNAME_LENGTH_MAX
 
 BODY_BYTES_MAX = 65_536
 QUANTITY_MAX = 9_999
@@ -65,8 +66,8 @@ LIMITS = (
     Limit("idempotency_key_length", ids.KEY_LENGTH_MAX, "Characters in an idempotency key."),
     Limit("login_length_min", users.LOGIN_LENGTH_MIN, "Characters in a login, at least."),
     Limit("login_length", users.LOGIN_LENGTH_MAX, "Characters in a login."),
-    Limit("nickname_length", users.NICKNAME_LENGTH_MAX, "Characters in a nickname."),
-    Limit("chat_length", 200, "Characters in a chat message."),
+    Limit("nickname_length", NICKNAME_LENGTH_MAX, "Characters in a nickname."),
+    Limit("chat_length", CHAT_LENGTH_MAX, "Characters in a chat message."),
     Limit("email_length", users.EMAIL_LENGTH_MAX, "Characters in an e-mail address."),
     Limit("password_length_min", users.PASSWORD_LENGTH_MIN, "Characters in a password, at least."),
     Limit("password_length", users.PASSWORD_LENGTH_MAX, "Characters in a password."),

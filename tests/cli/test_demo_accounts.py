@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
+from largesse import text
 from largesse.app import App, close_app, open_app
 from largesse.books.chart import Environment
 from largesse.cli import demo_accounts
 from largesse.records import users
 from largesse.records.users import User
-from largesse.rooms import text
 from largesse.settings import Settings
 
 

@@ -333,8 +333,31 @@ async def test_ana_chooses_what_others_see(db, clock, entropy):
     assert (unnamed.nickname, unnamed.name) == ("", "ana")
 
 
-@pytest.mark.parametrize("nickname", ["x" * 51, "two\nlines", "a\u202eb", "bell \x07"])
-async def test_a_nickname_is_one_line_that_people_can_read(db, clock, entropy, nickname):
+@pytest.mark.parametrize(
+    ("written", "kept"),
+    [
+        ("two\nlines", "two lines"),
+        ("a\u202eb", "ab"),
+        ("bell \x07", "bell"),
+        (
+            "\U0001f468\u200d\U0001f469\u200d\U0001f467",
+            "\U0001f468\u200d\U0001f469\u200d\U0001f467",
+        ),
+        ("z" + "\u0317" * 40, "z" + "\u0317" * 4),
+    ],
+)
+async def test_a_nickname_is_kept_as_one_line_that_people_can_read(
+    db, clock, entropy, written, kept
+):
+    user = await sign_up(db, clock, entropy)
+    named = await accounts.change_nickname(db, user_id=user.id, nickname=written)
+    assert named.nickname == kept
+
+
+@pytest.mark.parametrize("nickname", ["x" * 51, "\u3164"])
+async def test_a_nickname_that_is_too_long_or_shows_nothing_is_refused(
+    db, clock, entropy, nickname
+):
     user = await sign_up(db, clock, entropy)
     with pytest.raises(Rejected, match="nickname_invalid"):
         await accounts.change_nickname(db, user_id=user.id, nickname=nickname)

@@ -8,9 +8,8 @@ from itertools import groupby, islice, pairwise, takewhile
 from hypothesis import given
 from hypothesis import strategies as st
 
-from largesse import ids
+from largesse import ids, text
 from largesse.limits import RATES
-from largesse.rooms import text
 from largesse.simulate import api, choice, plan
 from largesse.simulate.choice import Heard, Item, Package
 from largesse.simulate.plan import KINDS, Act, Answer, Follow, Likes, Line, Share, Visit, Wish

@@ -9,7 +9,7 @@ from datetime import UTC, date, datetime
 from functools import lru_cache
 from typing import Protocol
 
-from largesse import clock, ids
+from largesse import clock, ids, text
 from largesse.errors import Rejected
 from largesse.identity import passwords
 from largesse.identity.countries import ADULT_AGES, COUNTRIES
@@ -19,7 +19,6 @@ from largesse.records.users import (
     EMAIL_LENGTH_MAX,
     LOGIN_LENGTH_MAX,
     LOGIN_LENGTH_MIN,
-    NICKNAME_LENGTH_MAX,
     User,
 )
 
@@ -237,15 +236,13 @@ async def enable(db: Database, *, user_id: str) -> User:
 
 async def change_nickname(db: Database, *, user_id: str, nickname: str) -> User:
     """
-    Choose what others see; nothing but blanks is to be shown by the login.
+    Choose what others see, cleaned of what cannot be seen; blanks are to be shown by the login.
 
     Raises:
-        Rejected: nickname_invalid (too long, or not one line that people can read).
+        Rejected: nickname_invalid (too long, or nothing of it can be seen).
     """
-    nickname = nickname.strip()
-    if len(nickname) > NICKNAME_LENGTH_MAX or not nickname.isprintable():
-        raise Rejected("nickname_invalid", maximum=NICKNAME_LENGTH_MAX)
-    user = await users.set_nickname(db, user_id, nickname)
+    chosen = text.nickname(nickname) if nickname.strip() else ""
+    user = await users.set_nickname(db, user_id, chosen)
     assert user is not None
     return user
 

@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from largesse.errors import Rejected
 from largesse.records.database import Database
 from largesse.records.tables import columns, users
+from largesse.text import NICKNAME_LENGTH_MAX
 
 ROLES = ("viewer", "creator", "operator")
 
@@ -20,7 +21,6 @@ LOGIN_LENGTH_MAX = 30
 EMAIL_LENGTH_MAX = 254
 PASSWORD_LENGTH_MIN = 10
 PASSWORD_LENGTH_MAX = 200
-NICKNAME_LENGTH_MAX = 50
 FIND_MAX = 500
 """People looked up in one statement."""
 

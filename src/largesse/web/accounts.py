@@ -12,7 +12,6 @@ from largesse.app import App
 from largesse.books import chart
 from largesse.identity import accounts
 from largesse.records.users import User
-from largesse.rooms import text
 from largesse.web import auth
 from largesse.web.auth import AnyRequest
 from largesse.web.describe import OPEN, SIGNED_IN, refusals
@@ -206,8 +205,9 @@ async def get_me(request: AnyRequest) -> UserAnswer:
     responses=refusals("nickname_invalid", session=True, body=True),
 )
 async def change_me(request: AnyRequest, data: JSONBody[MeChange]) -> UserAnswer:
-    user = auth.user_of(request)
-    return answer(await change_nickname(auth.app_of(request), user, data.nickname))
+    user, app = auth.user_of(request), auth.app_of(request)
+    renamed = await accounts.change_nickname(app.db, user_id=user.id, nickname=data.nickname)
+    return answer(renamed)
 
 
 @post(
@@ -307,17 +307,6 @@ async def open_session(app: App, address: str, data: LogIn) -> tuple[str, User]:
     token, user = await app.sessions.open(data.login, data.password, now, app.entropy)
     await ensure_wallet(app, user)
     return token, user
-
-
-async def change_nickname(app: App, user: User, nickname: str) -> User:
-    """
-    Change what others see of a user, cleaned of what cannot be seen; blanks are no nickname.
-
-    Raises:
-        Rejected: nickname_invalid.
-    """
-    chosen = text.nickname(nickname) if nickname.strip() else ""
-    return await accounts.change_nickname(app.db, user_id=user.id, nickname=chosen)
 
 
 async def set_password(

@@ -22,15 +22,15 @@ from largesse.records.users import User
 from largesse.reports import GiftView
 from largesse.rooms.messages import EFFECTS, user_data
 from largesse.rooms.room import Person
-from largesse.rooms.text import CHAT_LENGTH_MAX
 from largesse.studio import Summary
+from largesse.text import CHAT_LENGTH_MAX
 from largesse.web import decode, gift_lane, reply
 from largesse.web.assets import asset
 from largesse.web.auth import AnyRequest
 from largesse.web.pages import forms, frame
 from largesse.web.pages.covers import cover_of
+from largesse.web.pages.forms import method_name
 from largesse.web.pages.frame import Visitor
-from largesse.web.pages.recharge import method_name
 from largesse.web.pages.worth import rate
 
 CONFIRM_FROM = 500

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from largesse import text
 from largesse.errors import Rejected
 from largesse.limits import LIMITS
-from largesse.rooms import text
-from largesse.rooms.text import CHAT_LENGTH_MAX, MARKS_MAX, NICKNAME_LENGTH_MAX, cleaned
+from largesse.text import CHAT_LENGTH_MAX, MARKS_MAX, NICKNAME_LENGTH_MAX, cleaned
 
 FAMILY = "\U0001f468\u200d\U0001f469\u200d\U0001f467\u200d\U0001f466"
 RAINBOW_FLAG = "\U0001f3f3\ufe0f\u200d\U0001f308"
