@@ -8,11 +8,13 @@ from litestar.params import FromPath, JSONBody, QueryParameter
 from msgspec import Meta
 
 from largesse import clock, reports
+from largesse.app import App
 from largesse.books import chart
 from largesse.errors import Rejected
 from largesse.identity import accounts
 from largesse.records import rooms as records
 from largesse.records.rooms import Room
+from largesse.records.users import User
 from largesse.rooms.live import TITLE_LENGTH_MAX
 from largesse.web import auth, decode
 from largesse.web.auth import AnyRequest
@@ -100,12 +102,7 @@ async def get_rooms(
 )
 async def post_room(request: AnyRequest, data: JSONBody[RoomRequest]) -> RoomAnswer:
     creator = auth.user_of(request)
-    app = auth.app_of(request)
-    now = app.clock.now()
-    accounts.require_adult(creator, now, app.settings.adult_age)
-    # A gift must never meet a creator whose earnings have no account.
-    await app.ledger.create_accounts(chart.creator_accounts(app.environment, creator.id))
-    room = await app.rooms.open(creator, data.title, now, app.entropy)
+    room = await open_room(auth.app_of(request), creator, data.title)
     return answer(room, creator.login)
 
 
@@ -142,6 +139,20 @@ async def end_room(request: AnyRequest, room_id: FromPath[str]) -> RoomAnswer:
     found_id = decode.id_or_rejected(room_id, "room_not_found")
     room = await app.rooms.end(found_id, creator.id, app.clock.now())
     return answer(room, creator.login)
+
+
+async def open_room(app: App, creator: User, title: str) -> Room:
+    """
+    Let a creator go live.
+
+    Raises:
+        Rejected: adults_only, role_required, title_invalid, room_already_live.
+    """
+    now = app.clock.now()
+    accounts.require_adult(creator, now, app.settings.adult_age)
+    # A gift must never meet a creator whose earnings have no account.
+    await app.ledger.create_accounts(chart.creator_accounts(app.environment, creator.id))
+    return await app.rooms.open(creator, title, now, app.entropy)
 
 
 def answer(room: Room, creator_login: str | None) -> RoomAnswer:
