@@ -4,6 +4,7 @@ and scripts, writes `web/locale/messages.pot`, and brings every language's `mess
 
     python scripts/messages.py                 the catalogue and all languages
     python scripts/messages.py --new de        begins a language
+    python scripts/messages.py --check         says whether the catalogue has every sentence
 """
 
 import ast
@@ -55,13 +56,13 @@ def sentences() -> Catalog:
 
 
 def files() -> list[Path]:
-    """Where sentences stand; what others made is theirs."""
+    """Where sentences stand; what others made is theirs, and builders read English."""
     own = [
         *WEB.rglob("*.py"),
         *(WEB / "templates").rglob("*.html"),
         *(WEB / "static" / "js").rglob("*.js"),
     ]
-    return sorted(own)
+    return sorted(file for file in own if file.name != "styleguide.html")
 
 
 def said_in(file: Path) -> Iterator[Found]:
@@ -116,7 +117,7 @@ def main(new: str | None) -> None:
     if new is not None:
         begun = LOCALE / new / "LC_MESSAGES" / "messages.po"
         begun.parent.mkdir(parents=True)
-        begun.write_bytes(text_of(Catalog(locale=new, project="Largesse", fuzzy=False)))
+        begun.write_bytes(text_of(Catalog(locale=new, fuzzy=False)))
     for file in sorted(LOCALE.glob("*/LC_MESSAGES/messages.po")):
         with file.open("rb") as opened:
             language = read_po(opened, locale=file.parts[-3])
@@ -125,7 +126,24 @@ def main(new: str | None) -> None:
     print(f"{len(catalog)} sentences in {POT.relative_to(ROOT)}")
 
 
+def check() -> None:
+    """Name the sentences by which the catalogue is behind, and fail if there are any."""
+    with POT.open("rb") as opened:
+        known = read_po(opened)
+    said = sentences()
+    behind = [message.id for message in said if message.id and message.id not in known]
+    over = [message.id for message in known if message.id and message.id not in said]
+    for message in behind + over:
+        print(message)
+    sys.exit(f"{len(behind)} are missing, {len(over)} are said no more" if behind + over else 0)
+
+
 if __name__ == "__main__":
-    if sys.argv[1:] and (sys.argv[1] != "--new" or len(sys.argv) != 3):
+    if sys.argv[1:] == ["--check"]:
+        check()
+    elif not sys.argv[1:]:
+        main(None)
+    elif len(sys.argv) == 3 and sys.argv[1] == "--new":
+        main(sys.argv[2])
+    else:
         sys.exit(__doc__)
-    main(sys.argv[2] if sys.argv[1:] else None)

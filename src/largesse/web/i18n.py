@@ -25,6 +25,7 @@ from largesse.money import Price
 
 if TYPE_CHECKING:
     from babel import Locale
+    from babel.numbers import NumberPattern
 
 DEFAULT = "en"
 LOCALE = Path(__file__).parent / "locale"
@@ -164,14 +165,12 @@ def price_text(price: Price, language: str) -> str:
     """An amount of money as people write it there: `$7.49`, to the last minor unit."""
     from decimal import Decimal
 
-    locale = _locale(language)
-    digits = money.CURRENCIES[price.currency].digits
-    text: str = locale.currency_formats["standard"].apply(
+    pattern = _money_pattern(language, money.CURRENCIES[price.currency].digits)
+    text = pattern.apply(
         Decimal(money.decimal(price.amount, price.currency)),
-        locale,
+        _locale(language),
         currency=price.currency,
         currency_digits=False,
-        force_frac=(digits, digits),
     )
     return _LETTER_BEFORE_NUMBER.sub("\u00a0", text)
 
@@ -210,7 +209,10 @@ def language_name(language: str) -> str:
     pretended = {LONGER: "English, longer (pretend)", MIRRORED: "English, mirrored (pretend)"}
     if language in pretended:
         return pretended[language]
-    return str(_locale(language).get_display_name() or language).capitalize()
+    from babel import Locale
+
+    name = str(Locale.parse(language, sep="-").get_display_name() or language)
+    return name[0].upper() + name[1:]
 
 
 def country_name(code: str, language: str) -> str:
@@ -220,6 +222,16 @@ def country_name(code: str, language: str) -> str:
 
 def _moment(instant: int) -> datetime:
     return clock.to_datetime(instant).astimezone(UTC)
+
+
+@cache
+def _money_pattern(language: str, digits: int) -> "NumberPattern":
+    """How money is written, with just so many digits: a table of habits would round some off."""
+    from babel.numbers import parse_pattern
+
+    pattern = parse_pattern(_locale(language).currency_formats["standard"].pattern)
+    pattern.frac_prec = (digits, digits)
+    return pattern
 
 
 @cache
