@@ -209,6 +209,14 @@ def test_an_item_is_found_by_its_id_and_by_the_number_in_the_ledger() -> None:
     assert SHIPPED.item_of_number(0) is None
 
 
+def test_a_streak_waits_as_long_as_its_item_says_or_three_seconds() -> None:
+    [usual] = load().gift_items
+    [patient] = load(items=SMALL_ITEMS + "combo_seconds = 30\n").gift_items
+    assert (usual.combo_seconds, patient.combo_seconds) == (3, 30)
+    assert load(items=SMALL_ITEMS + "combo_seconds = 30\n").content != load().content
+    assert b"combo_seconds" not in SHIPPED.content
+
+
 GIVEN_OUT = """
 rose little-heart lucky-clover cookie cup-of-coffee cupcake sunflower bubble-tea red-balloon
 lollipop kite teddy-bear full-marks ladybird party-popper bouquet love-letter birthday-cake
@@ -277,6 +285,7 @@ def test_the_content_is_the_same_for_files_that_say_the_same() -> None:
     assert other_way_round != SMALL_PACKAGES
     assert load(other_way_round).content == load().content
     assert load(items=SMALL_ITEMS + "enabled = true\n").content == load().content
+    assert load(items=SMALL_ITEMS + "combo_seconds = 3\n").content == load().content
 
     [rose] = SMALL_ITEMS.split("format = 1")[1:]
     kite = rose.replace("number = 1", "number = 2").replace("rose", "kite")
@@ -433,6 +442,8 @@ def test_an_exact_amount_that_is_too_small_to_cost_anything_is_refused() -> None
         (SMALL_ITEMS + "streakable = 1\n", "streakable must be true or false; it is 1"),
         (SMALL_ITEMS + 'exclusive = "no"\n', "exclusive must be true or false"),
         (SMALL_ITEMS + "enabled = []\n", "enabled must be true or false; it is list"),
+        (SMALL_ITEMS + "combo_seconds = 0\n", "combo_seconds must be a whole number from 1 to 30"),
+        (SMALL_ITEMS + "combo_seconds = 31\n", "combo_seconds must be a whole number"),
         (SMALL_ITEMS + 'season = "In Winter"\n', "season must be a word such as winter"),
         (SMALL_ITEMS + "price = 1\n", "unknown field price"),
         (SMALL_ITEMS + SMALL_ITEMS.replace("format = 1", ""), "two items have the id rose"),

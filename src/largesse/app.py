@@ -127,7 +127,7 @@ async def open_app(
         environment = stores.folder.environment
         house = chart.house_accounts(environment, _currencies(catalog), tuple(providers))
         await stores.ledger.create_accounts(house)
-        rooms = LiveRooms(stores.db)
+        rooms = LiveRooms(stores.db, stores.ledger, catalog, clock, environment)
         await rooms.load()
         return App(
             settings=settings,

@@ -36,6 +36,8 @@ PACKAGE_COINS_MAX = 10_000_000
 PACKAGE_AMOUNT_MAX = 1_000_000_000_000
 """The dearest package, in the minor unit."""
 ITEM_COINS_MAX = 1_000_000
+COMBO_SECONDS, COMBO_SECONDS_MAX = 3, 30
+"""How long a streak waits for the next gift, where the item does not say, and at most."""
 ITEM_NUMBER_MAX = (1 << 31) - 1
 """The ledger keeps an item's number in the upper half of a 63-bit field."""
 
@@ -85,12 +87,12 @@ class PriceList(msgspec.Struct, frozen=True):
     exact: Exact | None
 
 
-class GiftItem(msgspec.Struct, frozen=True):
+class GiftItem(msgspec.Struct, frozen=True, omit_defaults=True):
     """
     Something a viewer may send, at `coins` each.
 
     `number` names it in the ledger for ever and is never given to another item. A `streakable` item
-    sent again and again counts up as one streak; an `exclusive` one only some may send; `season` is
+    sent again within `combo_seconds` of the last one counts up as one streak; an `exclusive` one only some may send; `season` is
     a label to show ("" for none); what is not `enabled` is kept for the history and not sold.
     `art` is a file of `web/static/art/gifts`.
     """
@@ -104,6 +106,8 @@ class GiftItem(msgspec.Struct, frozen=True):
     season: str
     art: str
     enabled: bool
+    combo_seconds: int = COMBO_SECONDS
+    """Left out of `content` at its default, so that catalogues of before keep their version."""
 
 
 class CatalogProblem(msgspec.Struct, frozen=True):
@@ -442,13 +446,19 @@ def _gift_item(row: _Table, where: str, found: _Found) -> GiftItem | None:
     streakable = _truth(row, "streakable", where, found, default=False)
     exclusive = _truth(row, "exclusive", where, found, default=False)
     enabled = _truth(row, "enabled", where, found, default=True)
+    combo_seconds = COMBO_SECONDS
+    if "combo_seconds" in row:
+        whole = _whole(row, "combo_seconds", where, found, minimum=1, maximum=COMBO_SECONDS_MAX)
+        combo_seconds = whole or COMBO_SECONDS
     if number is None or id is None or name is None or coins is None:
         return None
     if art is None or season is None:
         return None
     if streakable is None or exclusive is None or enabled is None:
         return None
-    return GiftItem(number, id, name, coins, streakable, exclusive, season, art, enabled)
+    return GiftItem(
+        number, id, name, coins, streakable, exclusive, season, art, enabled, combo_seconds
+    )
 
 
 def _whole(

@@ -137,6 +137,7 @@ async def send_gift(
     wallet = chart.wallet(environment, viewer.id)
     [result] = await ledger.create_transfers((chain,), (wallet,))
     if result.outcome is Outcome.CREATED:
+        rooms.wake()
         return _sent(catalog, asked, room, ids.text(gift_id), coins, coins * share_bps, result)
     if result.outcome in NO_WALLET:
         [left] = result.balances

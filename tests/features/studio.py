@@ -62,13 +62,17 @@ class Studio:
         self.db = db
         self.clock = clock
         self.catalog = catalog()
-        self.rooms = LiveRooms(db)
+        self.rooms = self.new_rooms()
         self.share_bps = 5_000
         self.price_list_version = 1
         self.ana = person("ana", 1, "viewer")
         self.bo = person("bo", 2, "viewer", "creator")
         self.room_id = ""
         self._entropy = 0
+
+    def new_rooms(self) -> LiveRooms:
+        """The rooms as a new process would have them; `load` them first."""
+        return LiveRooms(self.db, self.ledger, self.catalog, self.clock, TEST)
 
     def entropy(self, size: int) -> bytes:
         self._entropy += 1

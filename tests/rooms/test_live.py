@@ -4,7 +4,6 @@ import pytest
 
 from largesse.clock import SECOND
 from largesse.errors import Rejected
-from largesse.rooms.live import LiveRooms
 from tests.features.studio import open_studio, person
 
 
@@ -26,7 +25,7 @@ async def open_as(studio, creator, title="Evening songs"):
 
 async def test_an_open_room_is_found_at_once_and_after_a_restart(studio):
     room = studio.rooms.find_live(studio.room_id)
-    restarted = LiveRooms(studio.db)
+    restarted = studio.new_rooms()
     await restarted.load()
 
     assert (room.title, room.creator_id, room.ended_at) == ("Sunday songs", studio.bo.id, None)
@@ -37,7 +36,7 @@ async def test_an_ended_room_is_no_longer_live_but_still_found(studio):
     studio.clock.advance(SECOND)
     ended = await studio.rooms.end(studio.room_id, studio.bo.id, studio.clock.now())
     again = await studio.rooms.end(studio.room_id, studio.bo.id, studio.clock.now() + SECOND)
-    restarted = LiveRooms(studio.db)
+    restarted = studio.new_rooms()
     await restarted.load()
 
     assert ended.ended_at == studio.clock.now()

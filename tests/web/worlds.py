@@ -235,6 +235,9 @@ async def open_world(
             clock=clock,
         )
         closing.push_async_callback(close_app, app)
+        rooms = asyncio.create_task(app.rooms.run(), name="rooms")
+        closing.push_async_callback(_finished, rooms)
+        closing.callback(app.rooms.stop)
         await closing.enter_async_context(_serving(app, listener))
         client = await closing.enter_async_context(
             httpx.AsyncClient(base_url=address("127.0.0.1", port), timeout=20, trust_env=False)
@@ -242,10 +245,18 @@ async def open_world(
         yield World(app, clock, client)
 
 
+async def _finished(task: asyncio.Task[None]) -> None:
+    await task
+
+
 @asynccontextmanager
 async def _serving(app: App, listener: socket.socket) -> AsyncIterator[None]:
     config = uvicorn.Config(
-        web.create(app), http="httptools", ws="none", log_config=None, proxy_headers=False
+        web.create(app),
+        http="httptools",
+        ws=web.server_protocol(app),
+        log_config=None,
+        proxy_headers=False,
     )
     config.load()
     server = uvicorn.Server(config)

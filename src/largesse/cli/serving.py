@@ -26,6 +26,7 @@ from largesse.books.chart import Environment
 from largesse.errors import Rejected
 from largesse.settings import Settings, address
 from largesse.web.app import create as create_web
+from largesse.web.app import server_protocol
 from largesse.worker import Worker
 
 BACKLOG_MAX = 2_048
@@ -110,7 +111,7 @@ def _config(app: App, grace_seconds: int) -> uvicorn.Config:
         create_web(app),
         loop="none",
         http="httptools",
-        ws="none",
+        ws=server_protocol(app),
         lifespan="auto",
         log_config=None,
         log_level="info",
@@ -136,11 +137,14 @@ def _is_no_cancellation(record: logging.LogRecord) -> bool:
 @contextlib.asynccontextmanager
 async def _jobs(app: App, stopped: asyncio.Event) -> AsyncIterator[None]:
     """
-    What runs beside the requests: the worker where the settings want it here, and the sandbox.
+    What runs beside the requests: the rooms, the sandbox, and the worker where the settings want it
+    here.
 
     One that ends by itself ends the server: requests without their jobs would only look well.
     """
     async with contextlib.AsyncExitStack() as stopping:
+        _begin(app.rooms.run(), "rooms", stopping, stopped)
+        stopping.callback(app.rooms.stop)
         if app.sandbox is not None:
             _begin(app.sandbox.run(), "sandbox", stopping, stopped)
             stopping.callback(app.sandbox.stop)

@@ -1,0 +1,82 @@
+"""One room in memory: its log, its watchers, what waits to be decided and what waits to be told."""
+
+import asyncio
+
+from largesse.catalog import Catalog
+from largesse.records.rooms import Room
+from largesse.rooms import messages
+from largesse.rooms.hub import Frames, Hub, Watcher, frames_of
+from largesse.rooms.log import RoomLog
+from largesse.rooms.messages import Scene
+from largesse.rooms.room import Command, Entry, Person, viewers
+from largesse.rooms.wire import Reason
+
+PEOPLE_KEPT_MAX = 20_000
+"""People of a room that are remembered, so that a gift does not cost a look into the records."""
+
+
+class LiveRoom:
+    """
+    A room that somebody watches or gifts to.
+
+    `waiting` are commands that nobody has decided yet, `untold` entries that are on the disk and
+    were not sent yet. `settled` is set while what the state says is on the disk: only then may it
+    be shown. Times are the event loop's.
+    """
+
+    def __init__(self, room: Room, log: RoomLog, catalog: Catalog) -> None:
+        self.room = room
+        self.log = log
+        self.hub = Hub()
+        self.people: dict[str, Person] = {}
+        self.waiting: list[Command] = []
+        self.untold: list[Entry] = []
+        self.settled = asyncio.Event()
+        self.settled.set()
+        self.reading = asyncio.Lock()
+        self.ticked_at = 0.0
+        self.told_at = 0.0
+        self.telling: asyncio.Task[None] | None = None
+        self._catalog = catalog
+        self._scene: Scene | None = None
+        self._recent: dict[int, bytes] = {}
+
+    def frames(self, entries: list[Entry]) -> Frames:
+        """Entries as everybody gets them."""
+        event_frame, room_id, catalog = messages.event_frame, self.room.id, self._catalog
+        return frames_of([(entry.seq, event_frame(room_id, entry, catalog)) for entry in entries])
+
+    def snapshot(self, watcher: Watcher, reason: Reason) -> bytes:
+        """The whole room for one watcher; the most of it is made once for all who ask now."""
+        state = self.log.state
+        scene = self._scene
+        if scene is None or (scene.seq, scene.viewer_count) != (state.seq, viewers(state)):
+            made = self._recent
+            self._recent = {
+                entry.seq: made.get(entry.seq)
+                or messages.event_frame(self.room.id, entry, self._catalog)
+                for entry in self.log.recent
+            }
+            scene = self._scene = messages.scene(
+                state,
+                self._catalog,
+                title=self.room.title,
+                started_at=self.room.started_at,
+                recent=[*self._recent.values()],
+            )
+        following = watcher.person is not None and watcher.person.follow_role > 0
+        return messages.snapshot(scene, reason=reason, following=following)
+
+    def show_again(self, *, everybody: bool = False) -> None:
+        """Send the room whole to whoever was behind and is free again, or to everybody."""
+        for watcher in self.hub if everybody else self.hub.behind():
+            if everybody or watcher.connection.waiting() == 0:
+                frame = self.snapshot(watcher, "resync")
+                self.hub.catch_up(watcher, frame, self.log.state.seq)
+
+    def remember(self, person: Person) -> Person:
+        """Keep somebody in mind who is here or gave something."""
+        if len(self.people) >= PEOPLE_KEPT_MAX:
+            self.people.clear()
+        self.people[person.id] = person
+        return person
