@@ -2,7 +2,17 @@
 
 from litestar.types import ControllerRouterHandler
 
-from largesse.web.pages import account, avatars, home, profile, recharge, room, styleguide, wallet
+from largesse.web.pages import (
+    account,
+    avatars,
+    creator,
+    home,
+    profile,
+    recharge,
+    room,
+    styleguide,
+    wallet,
+)
 
 ROUTES: tuple[ControllerRouterHandler, ...] = (
     *home.ROUTES,
@@ -12,5 +22,6 @@ ROUTES: tuple[ControllerRouterHandler, ...] = (
     *profile.ROUTES,
     *wallet.ROUTES,
     *recharge.ROUTES,
+    *creator.ROUTES,
     *styleguide.ROUTES,
 )
