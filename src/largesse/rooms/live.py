@@ -74,7 +74,8 @@ class LiveRooms:
     # Who is live -----------------------------------------------------------------------------
 
     async def load(self) -> None:
-        """Read the rooms that are live from the records."""
+        """Read the rooms that are live from the records; before the first gift."""
+        await self._loop.find_place()
         self._live = {room.id: room for room in await records.live(self._db)}
 
     def find_live(self, room_id: str) -> Room | None:

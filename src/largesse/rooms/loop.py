@@ -94,7 +94,7 @@ class RoomLoop:
         self._read_to = self._written_to = NOWHERE
         self._unwritten: _Unwritten | None = None
         self._changes_unwritten = 0
-        self._is_stopping = False
+        self._is_stopping = self._is_failing = False
         self._turned_at = self._kept_house_at = 0.0
 
     def end(self, room_id: str, action_id: int) -> None:
@@ -151,9 +151,13 @@ class RoomLoop:
         try:
             if self._written_to == NOWHERE:
                 await self._begin()
-            return await self._turn()
+            has_more = await self._turn()
+            self._is_failing = False
+            return has_more
         except (RecordsUnavailable, LedgerUnavailable) as error:
-            log.warning("rooms_wait", problem=str(error))
+            if not self._is_failing:
+                log.warning("rooms_wait", problem=str(error))
+            self._is_failing = True
         except Exception:
             log.exception("rooms_failed")
             await self._begin_again()
@@ -305,15 +309,24 @@ class RoomLoop:
         if live.log.is_closed:
             self._open.close(live)
 
-    async def _begin(self) -> None:
-        """Find the place in the changes, the rooms that are live, and those that were being ended."""
+    async def find_place(self) -> int:
+        """
+        The place in the ledger's changes at which the logs are.
+
+        At the first start that is the end: what happened before there were logs is not told. So
+        it has to be found before the first gift of this process.
+        """
         place = await room_log.position(self._db)
         if place == NOWHERE:
-            # The first start: what happened before there were logs is not told any more.
             place = await projections.position(self._db)
             while changes := await self._ledger.changes(place):
                 place = changes[-1].timestamp
             await room_log.append(self._db, [], [], after=NOWHERE, to=place)
+        return place
+
+    async def _begin(self) -> None:
+        """Find the rooms that are live, and those that were being ended."""
+        place = await self.find_place()
         for room in await records.live(self._db):
             await self._open.room(room)
         for room_id in await room_log.unfinished(self._db):
