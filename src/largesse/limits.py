@@ -50,7 +50,7 @@ LIMITS = (
     Limit("chat", Rate(1, SECOND, 5), "Chat messages of one user."),
     Limit("like", Rate(4, SECOND, 20), "Frames with likes of one user."),
     Limit("follow", Rate(20, MINUTE, 20), "Follows and unfollows of one user."),
-    Limit("share", Rate(10, MINUTE, 5), "Shares of one user."),
+    Limit("share", Rate(10, MINUTE, 10), "Shares of one user."),
     Limit("sign_up", Rate(20, HOUR, 20), "New accounts from one address."),
     Limit("login", Rate(10, MINUTE, 10), "Attempts at one login from one address."),
     Limit("login_address", Rate(120, MINUTE, 120), "Attempts at all logins from one address."),

@@ -26,13 +26,17 @@ from largesse.web import (
     gifts,
     health,
     i18n,
+    me_socket,
     openapi,
     operator,
     orders,
     pages,
     reply,
+    room_socket,
     rooms,
+    socket,
     wallet,
+    watching,
     webhooks,
 )
 from largesse.web.auth import AnyRequest
@@ -44,6 +48,7 @@ ROUTES: tuple[ControllerRouterHandler, ...] = (
     *wallet.ROUTES,
     *gifts.ROUTES,
     *rooms.ROUTES,
+    *watching.ROUTES,
     *earnings.ROUTES,
     *operator.ROUTES,
     *webhooks.ROUTES,
@@ -72,6 +77,21 @@ def create(app: App) -> door.Asgi:
     from largesse.web.sandbox import PREFIX, sandbox_app
 
     return door.create(app, _mounted(sandbox_app(app.sandbox), PREFIX, inner))
+
+
+def server_protocol(app: App) -> type[asyncio.Protocol]:
+    """What `uvicorn.Config(ws=...)` makes of a request for a WebSocket; each address once."""
+    openers = (room_socket.create(app), me_socket.create(app))
+
+    def accept(opening: socket.Opening, connection: socket.Connection) -> socket.Receiver | int:
+        for opener in openers:
+            receiver = opener(opening, connection)
+            if receiver != 404:
+                return receiver
+        return 404
+
+    proxies = door.trusted_networks(app.settings.trusted_proxies)
+    return socket.protocol(socket.Sockets(accept, proxies=proxies))
 
 
 def framework(app: App) -> Litestar:

@@ -23,6 +23,7 @@ from largesse.web import (
     orders,
     rooms,
     wallet,
+    watching,
     webhooks,
 )
 
@@ -45,6 +46,7 @@ TAGS = (
     (orders.TAG, "Packages of coins, and the orders that buy them."),
     (wallet.TAG, "What a viewer has, and where it went."),
     (rooms.TAG, "Who is live."),
+    (watching.TAG, "Tickets for sockets, keys for screens, followers."),
     (gifts.TAG, "Send a gift, and see who did."),
     (earnings.TAG, "What a creator earned, with the split of each gift."),
     (operator.TAG, "The installation at a glance."),
@@ -55,7 +57,7 @@ TAGS = (
 
 STRUCT_MODULES = (
     *(accounts, describe, earnings, gift_lane, gifting, gifts, health, money, operator, orders),
-    *(reports, rooms, wallet, webhooks),
+    *(reports, rooms, wallet, watching, webhooks),
 )
 """Where the structs of the API are written, with what they are in their docstrings."""
 

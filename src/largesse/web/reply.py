@@ -179,6 +179,12 @@ REFUSALS: dict[str, Refusal] = {
     "idempotency_key_reused": Refusal(
         409, "This idempotency key was used for another request; make a new one."
     ),
+    "key_name_invalid": Refusal(
+        422,
+        "The name is too short, too long, or has control characters.",
+        "A key's name has 1 to {maximum} characters and no control characters.",
+    ),
+    "display_key_not_found": Refusal(404, "There is no such display key of yours."),
     # Sockets.
     "origin_foreign": Refusal(403, "A page of another host asks for this socket."),
     "sockets_full": Refusal(503, "Too many sockets are open here; ask again shortly."),
@@ -224,7 +230,7 @@ def problem(code: str, facts: Mapping[str, object], *, request_id: str) -> Answe
             "title": refusal.title,
             "status": refusal.status,
             "code": code,
-            "detail": _detail(refusal, told),
+            "detail": detail(code, told),
             **told,
         }
     )
@@ -278,7 +284,9 @@ async def send_answer(send: Any, answer: Answer, more_headers: Headers) -> None:
     await send({"type": "http.response.body", "body": answer.body})
 
 
-def _detail(refusal: Refusal, facts: Mapping[str, object]) -> str:
+def detail(code: str, facts: Mapping[str, object]) -> str:
+    """What a refusal says with the figures of this case; its title, where they are not all there."""
+    refusal = REFUSALS[code]
     try:
         return (refusal.detail or refusal.title).format_map(facts)
     except KeyError:

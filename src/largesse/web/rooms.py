@@ -7,12 +7,13 @@ from litestar import get, post
 from litestar.params import FromPath, JSONBody, QueryParameter
 from msgspec import Meta
 
-from largesse import clock, reports
+from largesse import clock
 from largesse.app import App
 from largesse.books import chart
 from largesse.errors import Rejected
 from largesse.identity import accounts
 from largesse.records import rooms as records
+from largesse.records import users
 from largesse.records.rooms import Room
 from largesse.records.users import User
 from largesse.rooms.live import TITLE_LENGTH_MAX
@@ -36,13 +37,15 @@ class RoomRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class RoomAnswer(msgspec.Struct, frozen=True):
-    """A room; it is live while `ended_at` is null."""
+    """A room; it is live while `ended_at` is null. `creator_name` is the name to show."""
 
     id: str
     title: str
     is_live: bool
     creator_id: str
     creator_login: str | None
+    creator_name: str | None
+    viewers: int
     started_at: str
     ended_at: str | None
 
@@ -76,10 +79,10 @@ async def get_rooms(
     app = auth.anyone(request)
     before = decode.cursor(cursor, "rooms", tuple[int, str])
     found = await records.list_rooms(app.db, is_live=live, before=before, limit=limit)
-    logins = await reports.logins(app.db, {room.creator_id for room in found})
+    creators = await users.find_users(app.db, [room.creator_id for room in found])
     last = found[-1] if len(found) == limit else None
     return RoomsAnswer(
-        tuple(answer(room, logins.get(room.creator_id)) for room in found),
+        tuple(answer(app, room, creators.get(room.creator_id)) for room in found),
         None if last is None else decode.to_cursor("rooms", (last.started_at, last.id)),
     )
 
@@ -102,8 +105,8 @@ async def get_rooms(
 )
 async def post_room(request: AnyRequest, data: JSONBody[RoomRequest]) -> RoomAnswer:
     creator = auth.user_of(request)
-    room = await open_room(auth.app_of(request), creator, data.title)
-    return answer(room, creator.login)
+    app = auth.app_of(request)
+    return answer(app, await open_room(app, creator, data.title), creator)
 
 
 @get(
@@ -119,8 +122,7 @@ async def get_room(request: AnyRequest, room_id: FromPath[str]) -> RoomAnswer:
     room = await app.rooms.find(decode.id_or_rejected(room_id, "room_not_found"))
     if room is None:
         raise Rejected("room_not_found")
-    logins = await reports.logins(app.db, {room.creator_id})
-    return answer(room, logins.get(room.creator_id))
+    return answer(app, room, await users.find_user(app.db, room.creator_id))
 
 
 @post(
@@ -138,7 +140,7 @@ async def end_room(request: AnyRequest, room_id: FromPath[str]) -> RoomAnswer:
     app = auth.app_of(request)
     found_id = decode.id_or_rejected(room_id, "room_not_found")
     room = await app.rooms.end(found_id, creator.id, app.clock.now())
-    return answer(room, creator.login)
+    return answer(app, room, creator)
 
 
 async def open_room(app: App, creator: User, title: str) -> Room:
@@ -155,14 +157,16 @@ async def open_room(app: App, creator: User, title: str) -> Room:
     return await app.rooms.open(creator, title, now, app.entropy)
 
 
-def answer(room: Room, creator_login: str | None) -> RoomAnswer:
+def answer(app: App, room: Room, creator: User | None) -> RoomAnswer:
     """A room as everybody sees it."""
     return RoomAnswer(
         room.id,
         room.title,
         room.ended_at is None,
         room.creator_id,
-        creator_login,
+        None if creator is None else creator.login,
+        None if creator is None else creator.name,
+        app.rooms.viewer_count(room.id),
         clock.to_text(room.started_at),
         None if room.ended_at is None else clock.to_text(room.ended_at),
     )

@@ -135,7 +135,8 @@ class Sockets:
         self.proxies = proxies
         self._accept = accept
         files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-        self._total_max = min(total_max, max(1, files - FILES_KEPT))
+        has_limit = files != resource.RLIM_INFINITY
+        self._total_max = min(total_max, max(1, files - FILES_KEPT)) if has_limit else total_max
         self._address_max = address_max
         self._tick_seconds = heartbeat_seconds / TICKS
         self._close_seconds = close_seconds
