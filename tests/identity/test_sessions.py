@@ -42,7 +42,11 @@ async def test_ana_logs_in_and_is_known_until_she_logs_out(db, ana, clock, entro
     assert house.cached(token, clock.now()) is None
     assert await house.authenticate(token, clock.now()) == ana
     assert house.cached(token, clock.now()) == ana
+    changed: list[str] = []
+    db.on_user_change.append(changed.append)
     await house.close(token)
+    await house.close(token)
+    assert changed == [ana.id], "whatever she watches is to be closed"
     assert house.cached(token, clock.now()) is None
     with pytest.raises(Rejected, match="session_expired"):
         await house.authenticate(token, clock.now())

@@ -249,7 +249,7 @@ class Stage:
     async def until(self, is_so: Callable[[], Any]) -> None:
         """Until it is so, asked again whenever the loop had a turn."""
         async with asyncio.timeout(PATIENCE_SECONDS):
-            while not await is_so():
+            while not await is_so():  # noqa: ASYNC110 - Nothing tells of what is on the disk.
                 await asyncio.sleep(0.005)
 
 

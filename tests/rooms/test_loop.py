@@ -100,7 +100,7 @@ async def test_a_combo_ends_once_when_its_window_is_over(stage):
         await stage.gift(stage.ana)
     await stage.until(lambda: _has_gifts(stage, 3))
     stage.advance(4)
-    await screen.until(lambda screen: _ends(screen))
+    await screen.until(_ends)
     stage.advance(60)
     await stage.gift(stage.ana)
     await screen.until(lambda screen: screen.named("gift")[-1]["data"]["repeatCount"] == 1)

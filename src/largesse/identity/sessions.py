@@ -129,10 +129,12 @@ class Sessions:
             self._look_ups = None
 
     async def close(self, token: str) -> None:
-        """Log out; an unknown token is no harm."""
-        await records.delete_session(self._db, token_hash(token))
+        """Log out, which closes what the person watches too; an unknown token is no harm."""
+        user_id = await records.delete_session(self._db, token_hash(token))
         self._changes += 1
         self._known.pop(token, None)
+        if user_id is not None:
+            self._db.user_changed(user_id)
 
     async def close_all(self, user_id: str, *, keep_token: str | None = None) -> None:
         """Close every session of a person, but the one with `keep_token` where it is given."""

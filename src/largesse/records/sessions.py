@@ -102,10 +102,12 @@ async def open_sessions(db: Database, user_id: str, *, now: int) -> list[OpenSes
         return [OpenSession(*row) for row in await tx.execute(statement)]
 
 
-async def delete_session(db: Database, token_hash: bytes) -> None:
-    """Close one session."""
+async def delete_session(db: Database, token_hash: bytes) -> str | None:
+    """Close one session; whose it was, None where there is no such session."""
+    statement = sessions.delete().where(sessions.c.token_hash == token_hash)
     async with db.begin() as tx:
-        await tx.execute(sessions.delete().where(sessions.c.token_hash == token_hash))
+        closed = await tx.execute(statement.returning(sessions.c.user_id))
+        return closed.scalar_one_or_none()
 
 
 async def delete_sessions_of(
