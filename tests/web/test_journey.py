@@ -248,3 +248,30 @@ async def test_health_says_what_answers(world):
     answer = await world.gift(world.ana, world.room_id)
     assert (answer.status_code, answer.json()["code"]) == (503, "ledger_unavailable")
     assert answer.headers["retry-after"] == "1"
+
+
+async def test_who_asks_for_the_top_gifters_is_told_his_own_place(world):
+    eve = await world.person("eve")
+    for viewer, quantity in ((world.ana, 5), (eve, 9)):
+        await world.give_coins(viewer, 10)
+        assert (await world.gift(viewer, world.room_id, quantity=quantity)).status_code == 201
+    path = f"/v1/rooms/{world.room_id}/top-gifters"
+
+    told = (await world.client.get(path, params={"limit": 1}, headers=world.ana.headers)).json()
+    assert [row["viewer_name"] for row in told["top_gifters"]] == ["eve"]
+    assert (told["you"]["rank"], told["you"]["coins"]) == (2, 5)
+    assert (await world.client.get(path)).json()["you"] is None
+    bob = await world.client.get(path, headers=world.bob.headers)
+    assert bob.json()["you"] is None
+
+    await world.client.post(f"/v1/rooms/{world.room_id}/end", headers=world.bob.headers)
+    later = await world.open_room(world.bob, "Monday songs")
+    path = f"/v1/rooms/{later}/top-gifters"
+    assert (await world.client.get(path)).json()["top_gifters"] == []
+    ever = (await world.client.get(path, params={"scope": "creator"})).json()
+    assert [(row["viewer_login"], row["coins"]) for row in ever["top_gifters"]] == [
+        ("eve", 9),
+        ("ana", 5),
+    ]
+    refused = await world.client.get(path, params={"scope": "world"})
+    assert refused.json()["code"] == "parameter_invalid"

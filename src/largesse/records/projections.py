@@ -6,7 +6,7 @@ one transaction, so a crash neither loses nor doubles one; and all of it can be 
 """
 
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 import sqlalchemy as sa
@@ -50,6 +50,10 @@ class GiftRow(msgspec.Struct, frozen=True):
     coins: int
     diamond_units: int
     share_bps: int
+
+
+Scope = Literal["room", "creator"]
+"""Whose ranking: of one room, or of a creator for all time."""
 
 
 class TopGifter(msgspec.Struct, frozen=True):
@@ -201,12 +205,35 @@ async def gifts_of_room(
 
 async def top_gifters_of_room(db: Database, room_id: str, *, limit: int) -> list[TopGifter]:
     """Who gave most coins in a room; of two who gave as much, the one who reached it first."""
-    return await _top_gifters(db, "room", room_id, limit)
+    return await top_gifters_of(db, "room", room_id, limit=limit)
 
 
 async def top_gifters_of_creator(db: Database, creator_id: str, *, limit: int) -> list[TopGifter]:
     """Who gave a creator most coins; of two who gave as much, the one who reached it first."""
-    return await _top_gifters(db, "creator", creator_id, limit)
+    return await top_gifters_of(db, "creator", creator_id, limit=limit)
+
+
+async def place_of_gifter(
+    db: Database, scope: Scope, scope_id: str, viewer_id: str
+) -> tuple[int, TopGifter] | None:
+    """Which place a viewer has in a ranking, 1 for the best; None for who gave nothing there."""
+    here = (top_gifters.c.scope == scope, top_gifters.c.scope_id == scope_id)
+    his = sa.select(*columns(top_gifters, TopGifter)).where(
+        *here, top_gifters.c.viewer_id == viewer_id
+    )
+    async with db.connect() as tx:
+        row = (await tx.execute(his)).one_or_none()
+        if row is None:
+            return None
+        gifter = TopGifter(*row)
+        before = sa.or_(
+            top_gifters.c.coins > gifter.coins,
+            sa.and_(
+                top_gifters.c.coins == gifter.coins, top_gifters.c.reached_at < gifter.reached_at
+            ),
+        )
+        better = sa.select(sa.func.count()).select_from(top_gifters).where(*here, before)
+        return int((await tx.execute(better)).scalar_one()) + 1, gifter
 
 
 async def totals_of_viewer(db: Database, viewer_id: str, *, since: int = 0) -> ViewerTotals:
@@ -398,7 +425,10 @@ async def _gifts(
         return [GiftRow(*row) for row in await tx.execute(statement)]
 
 
-async def _top_gifters(db: Database, scope: str, scope_id: str, limit: int) -> list[TopGifter]:
+async def top_gifters_of(
+    db: Database, scope: Scope, scope_id: str, *, limit: int
+) -> list[TopGifter]:
+    """Who gave most coins in a room or to a creator; see above."""
     statement = (
         sa.select(*columns(top_gifters, TopGifter))
         .where(top_gifters.c.scope == scope, top_gifters.c.scope_id == scope_id)

@@ -146,6 +146,23 @@ def needs(role: str | None = None, *, limit: str | None = "read") -> Guard:
     return guard
 
 
+async def user_if_any(connection: AnyConnection) -> User | None:
+    """
+    The caller where he brings a session, for routes that are open to everybody; one that is over
+    is nobody's.
+
+    Raises:
+        Rejected: rate_limited.
+    """
+    app = app_of(connection)
+    try:
+        return await signed_in(app, sent(connection), address_of(connection), app.clock.now())
+    except Rejected as refusal:
+        if refusal.code == "rate_limited":
+            raise
+        return None
+
+
 def user_of(request: AnyRequest) -> User:
     """The user whom a guard made by `needs` let in."""
     user: User = request.user

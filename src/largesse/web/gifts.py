@@ -1,14 +1,19 @@
 """Gift items, gifts, and who gave most. The gift route itself answers in `gift_lane.py`."""
 
+from typing import Annotated
+
 import msgspec
 from litestar import get, post
-from litestar.params import FromPath, JSONBody
+from litestar.params import FromPath, JSONBody, QueryParameter
 
 from largesse import clock, gifting, reports
 from largesse.catalog import GiftItem
 from largesse.errors import Rejected
 from largesse.money import Price
-from largesse.records import projections
+from largesse.records import projections, users
+from largesse.records.projections import Scope, TopGifter
+from largesse.records.rooms import Room
+from largesse.records.users import User
 from largesse.web import auth, decode
 from largesse.web.auth import AnyRequest
 from largesse.web.describe import (
@@ -58,15 +63,17 @@ class TopGifterAnswer(msgspec.Struct, frozen=True):
     rank: int
     viewer_id: str
     viewer_login: str | None
+    viewer_name: str | None
     coins: int
     gifts: int
     reached_at: str
 
 
 class TopGiftersAnswer(msgspec.Struct, frozen=True):
-    """Who gave most coins."""
+    """Who gave most coins; `you` is the caller's own place, null where he has none."""
 
     top_gifters: tuple[TopGifterAnswer, ...]
+    you: TopGifterAnswer | None
 
 
 @get(
@@ -154,7 +161,7 @@ async def get_room_gifts(
     limit: Limit = PAGE_LIMIT,
 ) -> GiftsAnswer:
     app = auth.anyone(request)
-    found_id = await _room_id(request, room_id)
+    found_id = (await _room(request, room_id)).id
     gifts, place = await reports.room_gifts(
         app.db,
         app.ledger,
@@ -167,42 +174,65 @@ async def get_room_gifts(
     return GiftsAnswer(tuple(gifts), None if place is None else decode.to_cursor("gifts", place))
 
 
+ScopeParameter = Annotated[
+    Scope,
+    QueryParameter(
+        name="scope", description="`room`: in this room; `creator`: to its creator, for all time."
+    ),
+]
+
+
 @get(
     "/v1/rooms/{room_id:str}/top-gifters",
     tags=[TAG],
     security=OPEN,
     summary="Who gave most in a room",
-    description="By coins; of two who gave as much, the one who reached it first.",
+    description="By coins; of two who gave as much, the one who reached it first. Whoever sends a "
+    "session is told his own place, too.",
     responses=refusals("room_not_found", "parameter_invalid"),
 )
 async def get_top_gifters(
-    request: AnyRequest, room_id: FromPath[str], limit: Limit = PAGE_LIMIT
+    request: AnyRequest,
+    room_id: FromPath[str],
+    within: ScopeParameter = "room",
+    limit: Limit = PAGE_LIMIT,
 ) -> TopGiftersAnswer:
     app = auth.anyone(request)
-    found_id = await _room_id(request, room_id)
+    room = await _room(request, room_id)
+    scope_id = room.id if within == "room" else room.creator_id
     await reports.catch_up(app.db, app.ledger)
-    rows = await projections.top_gifters_of_room(app.db, found_id, limit=limit)
-    logins = await reports.logins(app.db, [row.viewer_id for row in rows])
+    rows = await projections.top_gifters_of(app.db, within, scope_id, limit=limit)
+    viewer = await auth.user_if_any(request)
+    place = None
+    if viewer is not None:
+        place = await projections.place_of_gifter(app.db, within, scope_id, viewer.id)
+    found = await users.find_users(app.db, [row.viewer_id for row in rows])
+    if viewer is not None:
+        found[viewer.id] = viewer
     return TopGiftersAnswer(
-        tuple(
-            TopGifterAnswer(
-                rank,
-                row.viewer_id,
-                logins.get(row.viewer_id),
-                row.coins,
-                row.gifts,
-                clock.to_text(row.reached_at),
-            )
-            for rank, row in enumerate(rows, 1)
-        )
+        tuple(_top_gifter(rank, row, found) for rank, row in enumerate(rows, 1)),
+        None if place is None else _top_gifter(*place, found),
     )
 
 
-async def _room_id(request: AnyRequest, room_id: str) -> str:
-    found_id = decode.id_or_rejected(room_id, "room_not_found")
-    if await auth.app_of(request).rooms.find(found_id) is None:
+def _top_gifter(rank: int, row: TopGifter, people: dict[str, User]) -> TopGifterAnswer:
+    user = people.get(row.viewer_id)
+    return TopGifterAnswer(
+        rank,
+        row.viewer_id,
+        None if user is None else user.login,
+        None if user is None else user.name,
+        row.coins,
+        row.gifts,
+        clock.to_text(row.reached_at),
+    )
+
+
+async def _room(request: AnyRequest, room_id: str) -> Room:
+    room = await auth.app_of(request).rooms.find(decode.id_or_rejected(room_id, "room_not_found"))
+    if room is None:
         raise Rejected("room_not_found")
-    return found_id
+    return room
 
 
 ROUTES = (get_gift_items, post_gift, get_room_gifts, get_top_gifters)
