@@ -2,19 +2,22 @@
 
 import {formatNumber, locale} from "./i18n.js";
 
+/** Digits of the minor unit, where they are not two; browsers round some currencies as shops do. */
+const DIGITS = {CLP: 0, JPY: 0, KRW: 0, KWD: 3, VND: 0};
 const writers = new Map();
 
-function writerOf(currency) {
+function writerOf(currency, digits) {
   if (!writers.has(currency)) {
-    writers.set(currency, new Intl.NumberFormat(locale, {style: "currency", currency}));
+    const options = {style: "currency", currency, minimumFractionDigits: digits, maximumFractionDigits: digits};
+    writers.set(currency, new Intl.NumberFormat(locale, options));
   }
   return writers.get(currency);
 }
 
 /** `{amount: 749, currency: "USD"}` as `$7.49`; the amount is in the minor unit. */
 export function formatPrice({amount, currency}) {
-  const writer = writerOf(currency);
-  return writer.format(decimal(amount, writer.resolvedOptions().maximumFractionDigits));
+  const digits = DIGITS[currency] ?? 2;
+  return writerOf(currency, digits).format(decimal(amount, digits));
 }
 
 /** A number of coins, without their word or mark. */

@@ -63,7 +63,7 @@ export class ChatBox extends LitElement {
     return html`<form class="chat-box" @submit=${this.#submit}>
       <label class="visually-hidden" for="chat-text">${t("Your message")}</label>
       <input class="input" id="chat-text" name="text" autocomplete="off" enterkeyhint="send" maxlength=${this.lengthMax}
-        placeholder=${t("Say something nice")} ?disabled=${!this.isOpen} .value=${live(this.text)}
+        placeholder=${t("Say something")} ?disabled=${!this.isOpen} .value=${live(this.text)}
         aria-invalid=${this.problem ? "true" : nothing} aria-describedby=${this.problem ? "chat-problem" : nothing}
         @input=${(event) => (this.text = event.target.value)}>
       ${this.text.trim() ? html`<button class="chat-send" type="submit" aria-label=${t("Send message")} aria-busy=${this.sending ? "true" : nothing}>${icon("send")}</button>` : nothing}

@@ -16,6 +16,8 @@ import {coins, coinsText, icon, words, worthText} from "../room/parts.js";
 const QUANTITIES = [1, 5, 10];
 /** Two presses closer together than this are one that slipped, in ms. */
 const PRESS_APART = 90;
+/** Coins and money of more letters than this stand in two lines. */
+const LINE_LETTERS = 9;
 const CONFIRMED = "largesse-confirmed";
 const wide = matchMedia("(width >= 64rem)");
 
@@ -178,6 +180,8 @@ export class GiftPanel extends LitElement {
   }
 
   updated(changed) {
+    // The footer has grown with the choice, and must not hide it.
+    if (changed.has("selected")) this.querySelector(".gift-tile.is-selected")?.scrollIntoView({block: "nearest"});
     if (!changed.has("combo") || !this.combo) return;
     const duration = this.combo.item.comboSeconds * 1_000;
     for (const circle of this.querySelectorAll(".ring circle")) {
@@ -222,7 +226,7 @@ export class GiftPanel extends LitElement {
     [0, ...starts].forEach((from, index) => {
       const upTo = starts[index] ?? Infinity;
       const facts = {from: formatCoins(from), to: upTo === Infinity ? "" : formatCoins(upTo - 1)};
-      const text = !from ? t("Up to %(to)s", facts) : upTo === Infinity ? t("From %(from)s", facts) : t("%(from)s to %(to)s", facts);
+      const text = !from ? t("Up to %(to)s", facts) : upTo === Infinity ? t("%(from)s+", facts) : t("%(from)s–%(to)s", facts);
       bands.push({text, has: (item) => item.coins >= from && item.coins < upTo});
     });
     return bands;
@@ -268,9 +272,9 @@ export class GiftPanel extends LitElement {
         aria-label="${item.name}, ${coinsText(item.coins)}, ${price}" @click=${() => this.#select(item)}>
         <img class="gift-art" src=${item.art} alt="" width="48" height="48" loading="lazy" decoding="async">
         <span class="gift-name">${item.name}</span>
-        <span class="gift-price">${coins(item.coins)}<span class="gift-dot"> · </span><span>${price}</span></span>
+        <span class="gift-price ${formatCoins(item.coins).length + price.length > LINE_LETTERS ? "is-long" : ""}">${coins(item.coins)}<span class="gift-dot"> · </span><span>${price}</span></span>
       </button>
-      ${isSelected && !this.missing ? html`<button class="gift-send" type="button" tabindex="-1" aria-hidden="true" @click=${this.#send}>${this.#ring()}<span>${t("Send")}</span></button>` : nothing}
+      ${isSelected && !this.missing ? html`<button class="gift-send" type="button" tabindex="-1" aria-hidden="true" @click=${this.#send}><span>${this.#ring()}${t("Send")}</span></button>` : nothing}
     </div>`;
   }
 
@@ -307,8 +311,8 @@ export class GiftPanel extends LitElement {
 
   #low() {
     const sentence = tn("You need %(n)s more coin (%(price)s)", "You need %(n)s more coins (%(price)s)", this.missing, {price: worthText(this.missing, this.rate)});
-    return html`<p class="panel-missing" role="status">${icon("warn", "s")}${sentence}</p>
-      <button class="button button-primary button-block panel-send" type="button" @click=${() => this.#tell("lg-recharge", {missing: this.missing})}>${t("Recharge")}</button>`;
+    return html`<div class="panel-line panel-low"><p class="panel-missing" role="status">${icon("warn")}<span>${sentence}</span></p>
+      <button class="button button-primary panel-send" type="button" @click=${() => this.#tell("lg-recharge", {missing: this.missing})}>${t("Recharge")}</button></div>`;
   }
 
   #question(item) {

@@ -74,7 +74,7 @@ export class LiveRoom extends HTMLElement {
   }
 
   #listen() {
-    const on = (type, act) => this.addEventListener(type, (event) => act(event.detail ?? event));
+    const on = (type, act) => this.addEventListener(type, (event) => act(event.detail));
     on("lg-gift", (wish) => this.#give(wish));
     on("lg-recharge", ({missing}) => this.recharge.open(missing));
     on("lg-recharged", ({isBack}) => isBack && this.panel.resume());
@@ -82,19 +82,19 @@ export class LiveRoom extends HTMLElement {
     on("lg-chat", ({text, key}) => this.live.send({op: "chat", text, key}) || this.box.interrupted());
     on("lg-like", ({count}) => this.live.send({op: "like", count}));
     on("lg-liked", ({x, y}) => this.#hearts(1, x, y));
-    on("click", (event) => this.#pressed(event));
+    this.addEventListener("click", (event) => this.#pressed(event));
     this.querySelector("[name=pause]")?.addEventListener("change", (event) => this.#pause(event.target.checked));
     this.log.addEventListener("lg-followed", () => this.#unpause());
   }
 
   #pressed(event) {
     const button = event.target.closest("[data-act]");
-    if (button?.dataset.act === "gift") {
-      event.preventDefault();
-      if (this.panel.isOpen) this.panel.close();
-      else this.panel.open();
-    } else if (button?.dataset.act === "follow") this.#follow(button);
-    else if (button?.dataset.act === "share") this.#share();
+    if (!button) return;
+    event.preventDefault();
+    if (button.dataset.act === "follow") this.#follow(button);
+    else if (button.dataset.act === "share") this.#share();
+    else if (this.panel.isOpen) this.panel.close();
+    else this.panel.open();
   }
 
   // What arrives -----------------------------------------------------------------------------

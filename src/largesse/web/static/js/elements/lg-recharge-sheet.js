@@ -12,7 +12,7 @@ import {alert, status} from "../core/announce.js";
 import {get, post} from "../core/api.js";
 import {t, tn} from "../core/i18n.js";
 import {newKey} from "../core/keys.js";
-import {coinsWorth, formatPrice} from "../core/money.js";
+import {coinsWorth, formatCoins, formatPrice} from "../core/money.js";
 import {closeDialog, closeOutside} from "../room/dialogs.js";
 import {coins, coinsText, icon} from "../room/parts.js";
 
@@ -204,7 +204,7 @@ export class RechargeSheet extends LitElement {
 
   #exact(exact) {
     const price = this.amount >= exact.minimum_coins && this.amount <= exact.maximum_coins ? formatPrice(this.#exactPrice(exact)) : "";
-    const bounds = t("%(from)s to %(to)s", {from: coinsText(exact.minimum_coins), to: coinsText(exact.maximum_coins)});
+    const bounds = t("%(from)s to %(to)s", {from: formatCoins(exact.minimum_coins), to: coinsText(exact.maximum_coins)});
     return html`<div class="choice recharge-exact" aria-checked=${this.choice === EXACT ? "true" : "false"}>
       <input type="radio" name="package" id="recharge-exact" value=${EXACT} .checked=${live(this.choice === EXACT)} @change=${() => this.#choose(EXACT)}>
       <label class="choice-text" for="recharge-exact"><span class="strong">${t("Exactly")}</span><span class="soft small">${bounds}</span></label>

@@ -16,7 +16,7 @@ class Recharge extends HTMLElement {
     const field = this.querySelector("#exact");
     if (!field) return;
     field.addEventListener("input", () => this.#typed(field));
-    field.addEventListener("focus", () => this.#choose());
+    field.addEventListener("click", () => this.#choose());
     this.#show(field);
   }
 
