@@ -38,6 +38,8 @@ from largesse.settings import Settings, address
 
 if TYPE_CHECKING:
     from largesse.payments.sandbox_service import SandboxService
+    from largesse.reconcile import Verdict
+    from largesse.worker import JobState
 
 RECORDS_FILE = "records.sqlite"
 LEDGER_FILE = "ledger.sqlite"
@@ -71,6 +73,18 @@ class Stores(msgspec.Struct, frozen=True):
     ledger: Ledger
 
 
+class Health(msgspec.Struct):
+    """
+    What this process knows of itself, for operators; a restart forgets it.
+
+    `jobs` says how each job of the worker is doing, where the worker runs in this process; `verdict`
+    is the newest one on the books.
+    """
+
+    jobs: "dict[str, JobState]" = {}
+    verdict: "Verdict | None" = None
+
+
 class App(msgspec.Struct, frozen=True, kw_only=True):
     """
     Everything that a running installation consists of.
@@ -96,6 +110,7 @@ class App(msgspec.Struct, frozen=True, kw_only=True):
     providers: dict[str, Provider]
     sandbox: "SandboxService | None"
     worker_wake: asyncio.Event
+    health: Health
     opened: contextlib.AsyncExitStack
 
 
@@ -149,6 +164,7 @@ async def open_app(
             providers=providers,
             sandbox=sandbox,
             worker_wake=asyncio.Event(),
+            health=Health(),
             opened=opened.pop_all(),
         )
 

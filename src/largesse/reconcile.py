@@ -6,7 +6,7 @@ order against its chain. It streams: pages of changes and of orders go by, total
 may go on moving meanwhile: what comes after the changes that were read is left for the next run.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 
 import msgspec
 
@@ -45,6 +45,37 @@ class _Progress(msgspec.Struct):
     recharges_with_order: int = 0
     waiting: int = 0
     waiting_since: int = 0
+
+
+class Verdict(msgspec.Struct, frozen=True):
+    """Every check of one run, which began at `at` and took so many seconds."""
+
+    at: int
+    seconds: float
+    checks: tuple[Check, ...]
+
+    @property
+    def holds(self) -> bool:
+        """Whether all of them hold."""
+        return all(check.holds for check in self.checks)
+
+
+async def verdict(
+    db: Database, ledger: Ledger, *, environment: Environment, now: Callable[[], int]
+) -> Verdict:
+    """
+    Run every check and say what came of it.
+
+    Raises:
+        RecordsUnavailable: the records cannot be read.
+    """
+    at = now()
+    found = [
+        row
+        async for row in check(db, ledger, environment=environment, now=at)
+        if not isinstance(row, int)
+    ]
+    return Verdict(at, round((now() - at) / clock.SECOND, 3), tuple(found))
 
 
 async def check(

@@ -79,11 +79,12 @@ def jobs(app: App) -> tuple[Job, ...]:
         return False
 
     async def check_books() -> bool:
-        found = reconcile.check(
-            app.db, app.ledger, environment=app.environment, now=app.clock.now()
+        found = await reconcile.verdict(
+            app.db, app.ledger, environment=app.environment, now=app.clock.now
         )
-        async for check in found:
-            if not isinstance(check, int) and not check.holds:
+        app.health.verdict = found
+        for check in found.checks:
+            if not check.holds:
                 log.error("check_failed", check=check.name, detail=check.detail)
         return False
 

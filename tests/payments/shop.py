@@ -18,6 +18,7 @@ from litestar.types import Receive, Scope, Send
 
 from largesse import catalog as catalogs
 from largesse import recharge
+from largesse.app import Health
 from largesse.books import chart
 from largesse.books.chart import Environment
 from largesse.clock import ManualClock
@@ -60,6 +61,7 @@ class Shop:
         self.price_list_version = 1
         self.ledger = MemoryLedger(clock)
         self.worker_wake = asyncio.Event()
+        self.health = Health()
         self.environment = TEST
         self.settings = Settings()
         self.answers: asyncio.Queue[int] = asyncio.Queue()

@@ -183,6 +183,7 @@ async def _jobs(app: App, stopped: asyncio.Event) -> AsyncIterator[None]:
             stopping.callback(app.sandbox.stop)
         if app.settings.worker:
             worker = Worker(app)
+            app.health.jobs.update(worker.states)
             _begin(worker.run(), "worker", stopping, stopped)
             stopping.push_async_callback(worker.stop)
         yield

@@ -63,11 +63,9 @@ class InboxAnswer(msgspec.Struct, frozen=True):
 
 
 class LastCheck(msgspec.Struct):
-    """The newest check of this process; one runs at a time."""
+    """What keeps a process from checking twice at once; the newest verdict is in its health."""
 
     running: asyncio.Lock
-    at: int = 0
-    answer: ChecksAnswer | None = None
 
 
 @get(
@@ -81,15 +79,7 @@ class LastCheck(msgspec.Struct):
     responses=refusals("role_required", session=True),
 )
 async def get_operator_totals(request: AnyRequest) -> reports.OperatorTotals:
-    app = auth.app_of(request)
-    return await reports.operator_totals(
-        app.db,
-        app.ledger,
-        environment=app.environment,
-        providers=sorted(app.providers),
-        currencies=sorted({prices.currency for prices in app.catalog.price_lists}),
-        now=app.clock.now(),
-    )
+    return await totals(auth.app_of(request))
 
 
 @get(
@@ -103,14 +93,7 @@ async def get_operator_totals(request: AnyRequest) -> reports.OperatorTotals:
     responses=refusals("role_required", session=True),
 )
 async def get_check(request: AnyRequest) -> ChecksAnswer:
-    app = auth.app_of(request)
-    last: LastCheck = request.app.state["last_check"]
-    async with last.running:
-        now = app.clock.now()
-        if last.answer is None or now - last.at > CHECK_AGE_MAX:
-            last.answer = await _check(app, now)
-            last.at = app.clock.now()
-        return last.answer
+    return _checks(await run_checks(request))
 
 
 @get(
@@ -156,16 +139,38 @@ async def get_inbox(
     )
 
 
-async def _check(app: App, now: int) -> ChecksAnswer:
-    checks = [
-        CheckAnswer(found.name, found.holds, found.detail)
-        async for found in reconcile.check(app.db, app.ledger, environment=app.environment, now=now)
-        if not isinstance(found, int)
-    ]
-    seconds = round((app.clock.now() - now) / SECOND, 3)
-    return ChecksAnswer(
-        all(check.holds for check in checks), clock.to_text(now), seconds, tuple(checks)
+async def totals(app: App) -> reports.OperatorTotals:
+    """The installation at a glance, over every provider and currency that it has."""
+    return await reports.operator_totals(
+        app.db,
+        app.ledger,
+        environment=app.environment,
+        providers=sorted(app.providers),
+        currencies=sorted({prices.currency for prices in app.catalog.price_lists}),
+        now=app.clock.now(),
     )
+
+
+async def run_checks(request: AnyRequest) -> reconcile.Verdict:
+    """Check the books, or give the verdict of a moment ago."""
+    app = auth.app_of(request)
+    last: LastCheck = request.app.state["last_check"]
+    async with last.running:
+        known = app.health.verdict
+        if known is not None:
+            ended = known.at + round(known.seconds * SECOND)
+            if app.clock.now() - ended <= CHECK_AGE_MAX:
+                return known
+        found = await reconcile.verdict(
+            app.db, app.ledger, environment=app.environment, now=app.clock.now
+        )
+        app.health.verdict = found
+        return found
+
+
+def _checks(found: reconcile.Verdict) -> ChecksAnswer:
+    rows = tuple(CheckAnswer(check.name, check.holds, check.detail) for check in found.checks)
+    return ChecksAnswer(found.holds, clock.to_text(found.at), found.seconds, rows)
 
 
 def _event(event: Event) -> EventAnswer:
