@@ -331,15 +331,15 @@ async def test_the_history_is_filtered_by_a_form_and_leads_through_its_pages(wor
         assert (await world.gift(world.ana, world.room_id)).status_code == 201
     async with reader(world, world.ana) as ana:
         page = await ana.get("/wallet/history")
-        assert page.words.count("1 × Rose") == 30
+        assert page.words.count("1 \u00d7 Rose") == 30
         older = await ana.get(re.search(r'href="(/wallet/history\?cursor=[^"]+)"', page.html)[1])
-        assert older.words.count("1 × Rose") == 2
+        assert older.words.count("1 \u00d7 Rose") == 2
         assert "Recharge" in older.words
         assert f'href="/rooms/{world.room_id}"' in older.html
 
         form = page.form("/wallet/history").fields | {"kind": "recharge"}
         bought = await ana.client.get("/wallet/history", params=form)
-        assert "1 × Rose" not in bought.text
+        assert "1 \u00d7 Rose" not in bought.text
         assert 'href="/v1/wallet/history.csv?kind=recharge"' in bought.text
         taken = await ana.client.get("/v1/wallet/history.csv?kind=recharge")
         assert taken.text.count("\n") == 2
