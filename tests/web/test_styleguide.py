@@ -2,7 +2,6 @@
 
 import pytest
 
-from tests.web import worlds
 from tests.web.browser import DESK, PHONE, browser_at, needs_browser
 
 LOOKS = {
@@ -17,15 +16,6 @@ LOOKS = {
     "phone, long texts": {**PHONE, "cookies": {"language": "en-XA"}},
     "narrow phone, forced colours": {"width": 320, "height": 640, "forced_colors": "active"},
 }
-
-
-@pytest.fixture
-async def workshop(prepared, tmp_path):
-    """An installation in which somebody builds pages."""
-    async with worlds.open_world(tmp_path, prepared=prepared, development=True) as world:
-        world.ana = await world.person("ana", "creator", "operator")
-        await world.give_coins(world.ana, 1_240)
-        yield world
 
 
 @needs_browser
