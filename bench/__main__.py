@@ -10,13 +10,13 @@ from pathlib import Path
 
 from rich.console import Console
 
-from bench import http_gifts, ledger, machine, startup
+from bench import http_gifts, ledger, machine, sockets, startup
 from largesse.cli.serving import COLLECT_AFTER, SWITCH_SECONDS
 
 EXIT_STOPPED = 128 + signal.SIGTERM
 COLUMNS = 140
 """Width of the tables where nobody watches."""
-PARTS = ("ledger", "http", "start")
+PARTS = ("ledger", "http", "sockets", "start")
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -50,6 +50,14 @@ def main(arguments: Sequence[str]) -> int:
                 console, folder, rounds=rounds, seconds=3 if asked.quick else 10
             )
             held &= holds
+        if "sockets" in parts:
+            held &= sockets.measure(
+                console,
+                folder,
+                rounds=rounds,
+                seconds=3 if asked.quick else 10,
+                is_quick=asked.quick,
+            )
         if "start" in parts:
             startup.measure(console, folder, used, rounds=rounds)
     return 0 if held else 1

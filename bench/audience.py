@@ -17,10 +17,14 @@ SESSION_HOURS = 24
 
 
 class Audience(msgspec.Struct, frozen=True):
-    """What wrk needs to know: one token a viewer, the room, a gift item of one coin."""
+    """
+    What a load needs to know: one token a viewer, the room of the gifts, another room in which
+    nothing happens, a gift item of one coin.
+    """
 
     tokens: tuple[str, ...]
     room_id: str
+    quiet_room_id: str
     item_id: str
 
 
@@ -35,9 +39,9 @@ async def seat(data: Path, *, viewers: int) -> Audience:
         now = app.clock.now()
         tokens = tuple(os.urandom(32).hex() for _ in range(viewers))
         viewer_ids = tuple(_new_id(now) for _ in tokens)
-        creator_id = _new_id(now)
+        creator_ids = (_new_id(now), _new_id(now))
         people = [_person(id, f"viewer{n}", "viewer", now) for n, id in enumerate(viewer_ids)]
-        people.append(_person(creator_id, "creator", "viewer creator", now))
+        people += [_person(id, f"creator{n}", "creator", now) for n, id in enumerate(creator_ids)]
         async with app.db.begin() as tx:
             await tx.execute(users.insert(), people)
             await tx.execute(
@@ -45,12 +49,12 @@ async def seat(data: Path, *, viewers: int) -> Audience:
                 [_session(*pair, now) for pair in zip(tokens, viewer_ids, strict=True)],
             )
         await bench.fund(app.ledger, environment=app.environment, viewer_ids=viewer_ids)
-        await app.ledger.create_accounts(chart.creator_accounts(app.environment, creator_id))
-        room_id = await _open_room(app, creator_id, now)
-        return Audience(tokens, room_id, _one_coin_item(app))
+        rooms = [await _open_room(app, creator_id, now) for creator_id in creator_ids]
+        return Audience(tokens, *rooms, _one_coin_item(app))
 
 
 async def _open_room(app: App, creator_id: str, now: int) -> str:
+    await app.ledger.create_accounts(chart.creator_accounts(app.environment, creator_id))
     creator = await find_user(app.db, creator_id)
     assert creator is not None
     return (await app.rooms.open(creator, "Measured", now, app.entropy)).id

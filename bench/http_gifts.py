@@ -65,7 +65,7 @@ def measure(console: Console, folder: Path, *, rounds: int, seconds: int) -> tup
         for _ in range(rounds):
             for target in targets:
                 found.setdefault(target.name, []).append(_round(target, seconds=seconds))
-    note = _checked(data)
+    note = checked(data)
     console.print(_table(found, note=note))
     return data, note == HOLDS
 
@@ -74,13 +74,14 @@ def _round(target: Target, *, seconds: int) -> Load:
     server = target.start(serving.free_port())
     try:
         serving.ready(server, path=target.ready_path)
-        _wrk(target, server, seconds=WARM_UP_SECONDS)
-        return _wrk(target, server, seconds=seconds)
+        wrk(target, server, seconds=WARM_UP_SECONDS)
+        return wrk(target, server, seconds=seconds)
     finally:
         serving.stop(server)
 
 
-def _wrk(target: Target, server: serving.Server, *, seconds: int) -> Load:
+def wrk(target: Target, server: serving.Server, *, seconds: int) -> Load:
+    """Gift for so long."""
     command = [
         *pinned(LOAD_CORE),
         "wrk",
@@ -140,7 +141,8 @@ def _largesse(folder: Path, data: Path) -> Target:
     return Target("largesse serve, default settings", start, tokens, made.room_id, made.item_id)
 
 
-def _checked(data: Path) -> str:
+def checked(data: Path) -> str:
+    """What `largesse check` says of a data folder: `HOLDS`, or what does not."""
     done = subprocess.run(  # noqa: S603 - Our own command line.
         [*serving.LARGESSE, "check"],
         env={"LARGESSE_DATA": str(data), "PATH": _path()},
