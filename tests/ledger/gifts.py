@@ -1,18 +1,21 @@
 """A small world for ledger tests: a bank, a wallet, a creator's earnings, and what they do."""
 
 from collections.abc import Sequence
+from contextlib import closing
 
 from largesse import ids
 from largesse.clock import ManualClock
-from largesse.ledger import Ledger, Problem
+from largesse.ledger import Ledger, Problem, sqlite_file
 from largesse.ledger.model import (
     Account,
     AccountFlags,
     Chain,
+    Change,
     Outcome,
     Transfer,
     TransferFlags,
 )
+from largesse.ledger.sqlite import SqliteLedger
 from tests.ledger_script import check, id_of
 
 BANK, WALLET, EARNINGS, NOBODY = (id_of(n) for n in ("bank", "wallet", "earnings", "nobody"))
@@ -51,6 +54,12 @@ async def totals(ledger: Ledger) -> list[int]:
 
 async def problems(ledger: Ledger) -> list[Problem]:
     return [problem async for problem in ledger.verify() if isinstance(problem, Problem)]
+
+
+def changes_of_file(ledger: SqliteLedger) -> list[Change]:
+    """What the file says, whatever memory holds of it."""
+    with closing(sqlite_file.connect_reader(ledger._path)) as db:
+        return sqlite_file.changes(db, 0, 100_000)
 
 
 async def play_eventful(ledger: Ledger, clock: ManualClock) -> None:

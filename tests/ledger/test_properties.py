@@ -32,6 +32,7 @@ from largesse.ledger.model import (
     TransferFlags,
 )
 from tests.ledger.conftest import open_engine
+from tests.ledger.gifts import changes_of_file
 from tests.ledger.oracle import Oracle
 from tests.ledger_script import id_of, let_expire
 
@@ -271,6 +272,12 @@ async def _check_books(ledger: Ledger) -> None:
         assert not account.flags & LIMIT_DEBITS or debits <= account.credits_posted
         assert not account.flags & LIMIT_CREDITS or credits <= account.debits_posted
     assert [problem async for problem in ledger.verify() if isinstance(problem, Problem)] == []
+    if isinstance(ledger, sqlite.SqliteLedger):
+        everything = changes_of_file(ledger)
+        for after in (0, *(change.timestamp for change in everything)):
+            newer = [change for change in everything if change.timestamp > after]
+            assert await ledger.changes(after) == newer
+            assert await ledger.changes(after, 2) == newer[:2]
 
 
 async def _check_replay(
@@ -340,6 +347,7 @@ TINY = {
     (sqlite, "ACCOUNTS_CACHED_MAX"): 1,
     (sqlite, "BATCH_CHAINS_MAX"): 2,
     (sqlite, "EXPIRIES_BATCH_MAX"): 1,
+    (sqlite, "CHANGES_KEPT_MAX"): 3,
     (sqlite_file, "AHEAD_MAX"): 2,
 }
 """Limits so small that the engine forgets and looks up again all the time."""

@@ -4,6 +4,7 @@ import asyncio
 import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,14 +15,17 @@ from largesse.ledger import (
     AccountFilter,
     Ledger,
     LedgerUnavailable,
+    sqlite,
+    sqlite_file,
 )
-from largesse.ledger.model import Outcome, Result
+from largesse.ledger.model import Change, Outcome, Result
 from largesse.ledger.sqlite import SqliteLedger
 from tests.ledger.gifts import (
     ACCOUNTS,
     BANK,
     EARNINGS,
     WALLET,
+    changes_of_file,
     gift,
     number,
     outcomes,
@@ -251,4 +255,69 @@ async def test_refusals_behind_a_failed_batch_are_forgotten_with_it(
         assert poor[0].outcome is Outcome.CREATED
     assert (await totals(ledger))[1:] == [0, 10]
     assert await problems(ledger) == []
+    await ledger.close()
+
+
+async def test_who_keeps_up_with_the_changes_is_answered_without_a_look_at_the_file(
+    tmp_path: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Memory and file say the same at every place, also where memory begins in between."""
+    monkeypatch.setattr(sqlite, "CHANGES_KEPT_MAX", 5)
+    ledger = await SqliteLedger.open(tmp_path / "ledger.sqlite", clock)
+    await ledger.create_accounts(ACCOUNTS)
+    await play_eventful(ledger, clock)
+    everything = changes_of_file(ledger)
+    assert len(everything) > 10
+    for n, change in enumerate(everything):
+        for limit in (1, 3, 1_000):
+            expected = everything[n + 1 :][:limit]
+            assert await ledger.changes(change.timestamp, limit) == expected
+
+    reads = 0
+    read = sqlite_file.changes
+
+    def counted(*arguments: Any) -> list[Change]:
+        nonlocal reads
+        reads += 1
+        return read(*arguments)
+
+    monkeypatch.setattr(sqlite_file, "changes", counted)
+    assert await ledger.changes(everything[-6].timestamp) == everything[-5:]
+    assert reads == 0
+    assert await ledger.changes(everything[-7].timestamp) == everything[-6:]
+    assert reads == 1
+    await ledger.close()
+
+
+async def test_changes_are_seen_when_they_are_on_the_disk_and_not_before(
+    tmp_path: Path, clock: ManualClock
+) -> None:
+    """Two batches are on their way, one fails: whatever anybody saw of them is in the file."""
+    path = tmp_path / "ledger.sqlite"
+    ledger = await SqliteLedger.open(path, clock)
+    await ledger.create_accounts(ACCOUNTS)
+    db = sqlite3.connect(path)
+    db.execute(
+        "CREATE TRIGGER no_room BEFORE INSERT ON transfers"
+        f" WHEN NEW.id = x'{number(1_000).hex()}' BEGIN SELECT RAISE(ABORT, 'no room'); END"
+    )
+    calls = [
+        asyncio.create_task(ledger.create_transfers([recharge(100 * n + m, 1) for m in range(100)]))
+        for n in range(20)
+    ]
+    seen: list[Change] = []
+    while not all(call.done() for call in calls):
+        if changes := await ledger.changes(seen[-1].timestamp if seen else 0):
+            seen += changes
+            in_file = changes_of_file(ledger)
+            assert in_file[: len(seen)] == seen
+        await asyncio.sleep(0)
+    answers = await asyncio.gather(*calls, return_exceptions=True)
+    assert any(isinstance(answer, LedgerUnavailable) for answer in answers)
+    db.execute("DROP TRIGGER no_room")
+    db.close()
+    await ledger.create_transfers([recharge(100 * n, 1) for n in range(20)])
+    while changes := await ledger.changes(seen[-1].timestamp):
+        seen += changes
+    assert seen == changes_of_file(ledger)
     await ledger.close()

@@ -278,7 +278,7 @@ class ChangeKind(StrEnum):
     EXPIRED = "expired"
 
 
-class Change(msgspec.Struct, frozen=True):
+class Change(msgspec.Struct, frozen=True, gc=False):
     """
     One thing that happened, in the order in which it happened.
 

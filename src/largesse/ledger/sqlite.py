@@ -6,7 +6,8 @@ Three steps, as in TigerBeetle: *load* what the waiting chains name and memory d
 the writer thread. While one batch is written the next is decided. Nobody is answered before the
 disk has said yes (WAL, `synchronous=FULL`). No waiting to fill a batch: it takes what is there.
 
-Memory holds the accounts in use and the ids of recent transfers, nothing else. Every id above
+Memory holds the accounts in use, the ids of recent transfers and the newest changes, for those who
+follow them; nothing else. Every id above
 `_floor` that the file knows is among the recent ones, so a new time-ordered id needs no look-up.
 Ids that are recent, or not above the floor, are looked up in the file first; that look-up runs in
 the writer's thread, behind every batch decided before, so it sees them all.
@@ -42,6 +43,7 @@ from largesse.ledger.model import (
     AccountOutcome,
     Chain,
     Change,
+    ChangeKind,
     Outcome,
     Posted,
     Refused,
@@ -68,6 +70,8 @@ RECENT_IDS_MAX = 65_536
 """Ids in the younger of the two generations that memory holds, about 6 MiB."""
 ACCOUNTS_CACHED_MAX = 200_000
 EXPIRIES_BATCH_MAX = 1_000
+CHANGES_KEPT_MAX = 16_384
+"""The newest changes, kept for those who follow them; of gifts about 20 MiB, and a second's worth."""
 
 _CLOSED = int(AccountFlags.CLOSED)
 _TWO_PHASE = int(
@@ -194,7 +198,15 @@ class SqliteLedger:
         return await self._read(page)
 
     async def changes(self, after: int, limit: int = PAGE_MAX) -> list[Change]:
-        return await self._read(sqlite_file.changes, after, limit)
+        assert limit > 0
+        if self._closing or after < self._changes_begin:
+            return await self._read(sqlite_file.changes, after, limit)
+        newer: list[Change] = []
+        for change in reversed(self._changes):
+            if change.timestamp <= after:
+                break
+            newer.append(change)
+        return newer[: -limit - 1 : -1]
 
     def verify(self) -> AsyncIterator[Problem | int]:
         return verify(self._path, self._loop)
@@ -271,7 +283,7 @@ class SqliteLedger:
             if len(due) < EXPIRIES_BATCH_MAX:
                 requests = self._take()
             state = await self._load(requests, due)
-            batch = self._decide(state, requests, due, now)
+            batch, changes = self._decide(state, requests, due, now)
         except Exception as problem:
             # Memory may be half changed, by a lost disk or by a broken assertion of ours.
             self._stale = True
@@ -280,7 +292,7 @@ class SqliteLedger:
         self._in_flight += 1
         self._writer.submit(
             lambda: self._write(batch),
-            lambda _, problem: self._answer(requests, problem),
+            lambda _, problem: self._answer(requests, changes, problem),
         )
 
     def _write(self, batch: Batch) -> None:
@@ -305,19 +317,29 @@ class SqliteLedger:
         self._chains_waiting -= chains
         return requests
 
-    def _answer(self, requests: list[_Request], problem: BaseException | None) -> None:
+    def _answer(
+        self, requests: list[_Request], changes: list[Change], problem: BaseException | None
+    ) -> None:
         self._in_flight -= 1
         if problem is not None:
             # What memory holds may now be ahead of the file.
             self._stale = True
             _fail(requests, problem)
         else:
+            self._keep_changes(changes)
             for request in requests:
                 if not request.future.done():
                     request.future.set_result(request.results)
         if self._answered is not None:
             self._answered.set_result(None)
             self._answered = None
+
+    def _keep_changes(self, changes: list[Change]) -> None:
+        """Keep what is on the disk now; whoever is further behind than that reads the file."""
+        kept = self._changes
+        kept.extend(changes)
+        for _ in range(len(kept) - CHANGES_KEPT_MAX):
+            self._changes_begin = kept.popleft().timestamp
 
     # Load ------------------------------------------------------------------------------------
 
@@ -336,6 +358,9 @@ class SqliteLedger:
         self._sequence = start.sequence
         self._hash = start.hash
         self._last = start.last_timestamp
+        # Committed changes later than `_changes_begin`, all of them.
+        self._changes: deque[Change] = deque()
+        self._changes_begin = start.last_timestamp
 
     async def _load(self, requests: list[_Request], due: list[bytes]) -> rules.State:
         """What the rules need to decide these requests."""
@@ -389,8 +414,10 @@ class SqliteLedger:
 
     def _decide(
         self, state: rules.State, requests: list[_Request], due: list[bytes], now: int
-    ) -> Batch:
+    ) -> tuple[Batch, list[Change]]:
+        """The batch, and its changes for when it is on the disk."""
         events: list[bytes] = []
+        changes: list[Change] = []
         created: list[Posted] = []
         new_accounts: list[Account] = []
         refused: list[Refused] = []
@@ -398,6 +425,8 @@ class SqliteLedger:
         for transfer_id in due:
             if rules.expire(state, transfer_id, timestamp):
                 events += (encoding.EVENT_EXPIRED, transfer_id)
+                ran_out = (state.transfers[transfer_id],)
+                changes.append(Change(timestamp, ChangeKind.EXPIRED, ran_out))
                 timestamp += 1
         expired = events[1::2]
         for request in requests:
@@ -408,16 +437,19 @@ class SqliteLedger:
                     is_closed = account.flags & _CLOSED
                     kind = encoding.EVENT_CLOSED_ACCOUNT if is_closed else encoding.EVENT_ACCOUNT
                     events += (kind, account.id)
-                    new_accounts.append(state.accounts[account.id])
+                    new = state.accounts[account.id]
+                    new_accounts.append(new)
+                    as_created = sqlite_file.as_created(new, kind)
+                    changes.append(Change(timestamp, ChangeKind.ACCOUNT, account=as_created))
                     timestamp += 1
             for chain in request.chains:
                 timestamp = _decide_chain(
-                    state, request, chain, timestamp, created, events, refused
+                    state, request, chain, timestamp, created, changes, events, refused
                 )
         self._last = max(self._last, timestamp - 1)
         batch = self._close_batch(state, events, created, new_accounts, refused, expired, now)
         self._keep_recent(created, refused, now)
-        return batch
+        return batch, changes
 
     def _close_batch(
         self,
@@ -486,6 +518,7 @@ def _decide_chain(
     chain: Chain,
     timestamp: int,
     created: list[Posted],
+    changes: list[Change],
     events: list[bytes],
     refused: list[Refused],
 ) -> int:
@@ -500,6 +533,8 @@ def _decide_chain(
             events.append(transfer.id)
             kind = encoding.EVENT_CHAIN_REST
         timestamp += len(chain)
+        posted = tuple(created[-len(chain) :])
+        changes.append(Change(timestamp - 1, ChangeKind.CHAIN, posted))
     elif outcome is Outcome.EXISTS:
         answered_at = state.transfers[chain[0].id].timestamp
     elif len(state.refused) > known_refused:
