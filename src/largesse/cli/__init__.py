@@ -65,7 +65,7 @@ COMMANDS = (
     (
         "simulate",
         "largesse.cli.simulate:simulate",
-        """Play an audience against a server, by HTTP.
+        """Play an audience against a server, by HTTP and sockets.
 
         Its accounts come as the first line of standard input, for a command line is seen by
         everybody: {"viewers": [{"login": ..., "password": ...}], "creators": [...]}. Only where the

@@ -1,7 +1,8 @@
 """
 `largesse demo`: a whole installation in test money, with an audience that lives in it.
 
-The audience is a process of its own and comes in by HTTP like everyone: what it does, anyone can.
+The audience is a process of its own and comes in by HTTP and sockets like everyone: what it does,
+anyone can.
 """
 
 import asyncio

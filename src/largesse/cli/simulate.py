@@ -107,5 +107,7 @@ def told(report: Report) -> str:
     return (
         f"visits {report.visits:,}  recharges {report.recharges:,} ({report.coins_bought:,} coins)  "
         f"declined {report.declined:,}  gifts {report.gifts:,} ({report.coins_gifted:,} coins)  "
-        f"errors {report.errors:,}" + (f"  refused: {refused}" if refused else "")
+        f"lines {report.lines:,}  likes {report.likes:,}  events seen {sum(report.events.values()):,}  "
+        f"resyncs {report.resyncs:,}  errors {report.errors:,}"
+        + (f"  refused: {refused}" if refused else "")
     )

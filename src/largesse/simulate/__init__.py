@@ -1,5 +1,6 @@
 """
-An audience made of dice: viewers arrive, recharge in the sandbox and gift, all over public HTTP.
+An audience made of dice: viewers arrive, watch, chat, recharge in the sandbox and gift, by the
+public HTTP API and the sockets of rooms.
 
 It knows the server as a stranger does, by its address and by logins, and imports nothing of ours
 but itself. `plan` decides everything beforehand from a seed and is pure; `audience` carries it out

@@ -63,11 +63,14 @@ class Problem(msgspec.Struct, frozen=True):
 
 
 async def _log_in(stage: Stage, player: Player) -> None:
+    """See to it that he has a session."""
     body = {"login": player.login.login, "password": player.login.password}
-    answer = await call(stage, None, "POST", "/v1/sessions", Session, body=body)
-    if isinstance(answer, Problem):
-        raise GivenUp
-    player.token = answer.token
+    async with player.entrance:
+        if player.token is None:
+            answer = await call(stage, None, "POST", "/v1/sessions", Session, body=body)
+            if isinstance(answer, Problem):
+                raise GivenUp
+            player.token = answer.token
 
 
 async def call(
@@ -79,13 +82,15 @@ async def call(
     *,
     body: object = None,
     key: str | None = None,
+    is_open: bool = False,
     tries_max: int | None = TRIES_MAX,
 ) -> T | Problem:
     """
     Ask until there is an answer, with the same body and key every time.
 
     Silence is retried for ever, a limit when it says so, a fault `tries_max` times (None: for ever).
-    What has a key and may have been carried out is asked for again even after the end of the play.
+    What has a key and may have been carried out is asked for again even after the end of the play;
+    `is_open` says that this may be so already, by another way.
 
     Raises:
         Stopped: the play is over.
@@ -98,13 +103,11 @@ async def call(
         content = msgspec.json.encode(body)
     if key is not None:
         headers["idempotency-key"] = key
-    is_open = False  # Whether an earlier try may have been carried out.
     for attempt in itertools.count(1):
         if stage.stop.is_set() and not is_open:
             raise Stopped
         if player is not None:
-            if player.token is None:
-                await _log_in(stage, player)
+            await _log_in(stage, player)
             headers["authorization"] = f"Bearer {player.token}"
         response = await _answer(stage, method, path, headers, content)
         if response is not None and response.is_success:

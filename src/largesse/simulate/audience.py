@@ -10,8 +10,8 @@ import httpx
 import msgspec
 
 from largesse.simulate import api
-from largesse.simulate.plan import Visit, plan
-from largesse.simulate.rooms import end_room, open_room
+from largesse.simulate.plan import Answer, Visit, answers, plan
+from largesse.simulate.rooms import end_room
 from largesse.simulate.stage import (
     GRACE_SECONDS,
     LATE_SECONDS_MAX,
@@ -24,7 +24,7 @@ from largesse.simulate.stage import (
     Stopped,
     pause,
 )
-from largesse.simulate.visit import stay
+from largesse.simulate.visit import host, stay
 
 TIMEOUT_SECONDS = 10.0
 CONNECTIONS_MAX = 256
@@ -49,6 +49,10 @@ async def play(
     visits = plan(
         seed, viewers=len(viewers), creators=len(creators), gifts_per_second=gifts_per_second
     )
+    spoken = [
+        answers(seed, creator=n, creators=len(creators), gifts_per_second=gifts_per_second)
+        for n in range(len(creators))
+    ]
     async with httpx.AsyncClient(
         base_url=base_url,
         timeout=httpx.Timeout(TIMEOUT_SECONDS, pool=None),
@@ -58,14 +62,16 @@ async def play(
         stage = Stage(client, stop, report, viewers, creators)
         with contextlib.suppress(Stopped):
             await _load_items(stage)
-            await _direct(stage, visits)
+            await _direct(stage, visits, spoken)
         for creator in stage.creators:
             await end_room(stage, creator)
         return stage.so_far
 
 
-async def _direct(stage: Stage, visits: Iterator[Visit]) -> None:
-    """Send every visitor in at his time; who is still there at the end may finish his sentence."""
+async def _direct(
+    stage: Stage, visits: Iterator[Visit], spoken: Sequence[Iterator[Answer]]
+) -> None:
+    """Send everybody in at his time; who is still there at the end may finish his sentence."""
     under_way: set[asyncio.Task[None]] = set()
 
     def begin(work: Coroutine[Any, Any, object]) -> None:
@@ -74,8 +80,8 @@ async def _direct(stage: Stage, visits: Iterator[Visit]) -> None:
         task.add_done_callback(under_way.discard)
 
     async with asyncio.TaskGroup() as group:
-        for n in range(len(stage.creators)):
-            begin(open_room(stage, n))
+        for n, answers_of_one in enumerate(spoken):
+            begin(host(stage, n, answers_of_one))
         begun = time.monotonic()
         try:
             for visit in visits:

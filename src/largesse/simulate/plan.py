@@ -45,7 +45,7 @@ PRESS_SECONDS = (0.2, 0.6)
 """Between two presses, uniform."""
 
 # What they say and do besides. Rates follow the gifts, up to what one person does at most.
-CHAT_PER_GIFT = 0.2
+CHAT_PER_GIFT = 0.3
 CHAT_PER_SECOND_MAX = 0.2
 """Of one viewer."""
 CHATTY_SHARE = 0.6

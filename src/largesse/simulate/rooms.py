@@ -7,14 +7,17 @@ import httpx
 from largesse.simulate import api
 from largesse.simulate.stage import GRACE_SECONDS, Player, Stage
 
+ROOM_LOST = ("room_not_found", "room_ended")
+"""Refusals after which the creator opens a room again."""
 TITLES = (
-    "Evening sketching",
-    "Piano requests",
-    "Sourdough from scratch",
-    "Chess with viewers",
-    "Night sky, live",
-    "Bicycle workshop",
+    ("Evening sketching", "Faces from memory", "Ink and rain"),
+    ("Piano requests", "リクエストタイム 🎹", "Slow songs for a long day"),
+    ("Sourdough from scratch", "Pan dulce, paso a paso", "What the oven says"),
+    ("Chess with viewers", "Endgames over tea", "One minute a side"),
+    ("Night sky, live", "نجوم الليلة ✨", "Waiting for the moon"),
+    ("Bicycle workshop", "Ein Laufrad zentrieren", "Rust, oil and patience"),
 )
+"""What a creator calls his rooms, one after the other."""
 
 
 async def open_room(stage: Stage, number: int) -> str | None:
@@ -22,13 +25,21 @@ async def open_room(stage: Stage, number: int) -> str | None:
     creator = stage.creators[number]
     async with creator.door:
         if creator.room_id is None:
-            body = {"title": TITLES[number % len(TITLES)]}
+            titles = TITLES[number % len(TITLES)]
+            body = {"title": titles[creator.rooms_opened % len(titles)]}
             answer = await api.call(stage, creator, "POST", "/v1/rooms", api.Room, body=body)
             if isinstance(answer, api.Room):
                 creator.room_id = answer.id
+                creator.rooms_opened += 1
             elif answer.code == "room_already_live":  # An earlier play was cut off.
                 creator.room_id = answer.room_id
         return creator.room_id
+
+
+def forget_room(stage: Stage, number: int, room_id: str) -> None:
+    """This room of a creator is no more; whoever wants in next, opens another."""
+    if stage.creators[number].room_id == room_id:
+        stage.creators[number].room_id = None
 
 
 async def end_room(stage: Stage, creator: Player) -> None:

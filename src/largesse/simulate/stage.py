@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import random
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -33,14 +34,27 @@ class Report(msgspec.Struct, frozen=True):
 
     `refusals` counts refused requests by their code (a retried one as often as it was refused),
     `errors` tries without a proper answer: no connection, a fault of the server, coins not credited.
+    `entries` says how often a room's socket was opened, `events` what was heard through all of them
+    by its name, `resyncs` how often something was missed and the room was shown anew, `repeats` how
+    many events came twice or in the wrong order. `likes` and `follows` were said; whether they
+    counted has no answer.
     """
 
     visits: int = 0
+    entries: int = 0
     recharges: int = 0
     declined: int = 0
     coins_bought: int = 0
     gifts: int = 0
+    gifts_by_socket: int = 0
     coins_gifted: int = 0
+    lines: int = 0
+    likes: int = 0
+    follows: int = 0
+    shares: int = 0
+    events: Mapping[str, int] = {}
+    resyncs: int = 0
+    repeats: int = 0
     refusals: Mapping[str, int] = {}
     errors: int = 0
 
@@ -62,8 +76,10 @@ class Player:
         self.country: str | None = None
         self.packages: list[Package] = []
         self.is_visiting = False
-        self.door = asyncio.Lock()  # He logs in, or opens his room, once at a time.
+        self.entrance = asyncio.Lock()  # He logs in once at a time,
+        self.door = asyncio.Lock()  # and opens his room once at a time.
         self.room_id: str | None = None
+        self.rooms_opened = 0
 
 
 class Stage:
@@ -85,6 +101,18 @@ class Stage:
         self.so_far = Report()
         self._report = report
 
+    def socket_url(self, path: str) -> str:
+        """Where the socket of this path is, on the server that is asked by HTTP."""
+        url = self.client.base_url.join(path)
+        return str(url.copy_with(scheme="wss" if url.scheme == "https" else "ws"))
+
+    def heard(self, events: Sequence[str]) -> None:
+        """Count events by their names."""
+        if events:
+            counts = Counter(self.so_far.events)
+            counts.update(events)
+            self._show(events=dict(counts))
+
     def count(self, *, refusal: str | None = None, **more: int) -> None:
         """Add to the report and show it."""
         changed: dict[str, Any] = {
@@ -93,6 +121,9 @@ class Stage:
         if refusal is not None:
             refusals = self.so_far.refusals
             changed["refusals"] = {**refusals, refusal: refusals.get(refusal, 0) + 1}
+        self._show(**changed)
+
+    def _show(self, **changed: Any) -> None:
         self.so_far = msgspec.structs.replace(self.so_far, **changed)
         self._report(self.so_far)
 
@@ -104,7 +135,6 @@ class Guest:
         self.stage = stage
         self.visit = visit
         self.player = stage.viewers[visit.viewer]
-        self.creator = stage.creators[visit.creator]
         self.will_decline = visit.declines
 
 
