@@ -4,6 +4,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from largesse.clock import SECOND
 from tests.web.browser import PHONE, axe, browser_at, needs_browser
 
 pytestmark = needs_browser
@@ -179,6 +180,45 @@ async def test_a_drawing_has_its_numbers_beside_it(workshop):
         assert not await chart.locator("table").is_visible()
         await chart.get_by_text("Show the numbers").click()
         assert await chart.locator("table").is_visible()
+
+
+async def test_a_price_is_written_anew_when_its_amount_changes(workshop):
+    async with guide(workshop) as visit:
+        price = visit.page.locator("lg-price")
+        assert await price.inner_text() == "$7.49"
+        await price.evaluate("price => price.setAttribute('amount', 123456)")
+        assert await price.inner_text() == "$1,234.56"
+
+
+async def test_a_meter_says_when_it_is_nearly_and_quite_full(workshop):
+    async with guide(workshop) as visit:
+        meter = visit.page.locator("lg-meter")
+        said = []
+        for value in (79, 80, 100, 400):
+            await meter.evaluate("(meter, value) => meter.set(value, 100, `${value}`)", value)
+            said.append((await meter.get_attribute("class")).removeprefix("meter").strip())
+        assert said == ["", "is-near", "is-full", "is-full"]
+        assert await meter.locator("[data-words]").inner_text() == "400"
+
+
+async def test_a_part_of_a_page_is_written_anew_until_it_is_paused(workshop):
+    async with browser_at(workshop) as browser:
+        page = (await browser.visit(person=workshop.ana)).page
+        await page.clock.install()
+        await page.goto("/styleguide")
+        await page.wait_for_selector("#clock button")
+        asked = []
+        page.on("request", lambda request: asked.append(request.url))
+        workshop.clock.advance(60 * SECOND)
+        await page.clock.run_for(1_000)
+        await page.get_by_text("08:01:00Z").wait_for()
+        assert await axe(page) == []
+
+        await page.locator("#clock button").click()
+        assert await page.locator("#clock button").inner_text() == "Go on"
+        before = len(asked)
+        await page.clock.run_for(10_000)
+        assert len(asked) == before
 
 
 async def test_instants_are_in_the_readers_own_time(workshop):
