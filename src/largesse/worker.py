@@ -62,6 +62,8 @@ def jobs(app: App) -> tuple[Job, ...]:
         handled = await recharge.handle_inbox(
             app.db, app.ledger, app.providers, now=app.clock.now(), limit=BATCH
         )
+        if handled:
+            app.rooms.wake()  # Whoever paid looks at the balance.
         return handled == BATCH
 
     async def finish_orders() -> bool:

@@ -31,6 +31,7 @@ from largesse.payments.sandbox_service import SandboxService, Scenario
 from largesse.records import database, orders
 from largesse.records.database import Database
 from largesse.records.users import User
+from largesse.rooms.live import LiveRooms
 from largesse.settings import Settings
 from largesse.web.sandbox import sandbox_app
 
@@ -69,10 +70,12 @@ class Shop:
         self.provider = SandboxProvider(base_url=f"{self.address}/sandbox", secret=SECRET)
         self.providers = {"sandbox": self.provider}
         self.db: Database
+        self.rooms: LiveRooms
         self.sandbox: SandboxService
 
     async def open(self) -> None:
         self.db = await Database.open(database.sqlite_url(self.folder / "records.sqlite"))
+        self.rooms = LiveRooms(self.db, self.ledger, self.catalog, self.clock, TEST)
         self.sandbox = await SandboxService.open(
             self.folder / "sandbox.sqlite",
             self.clock,

@@ -9,7 +9,7 @@
 import {formatCoins} from "../core/money.js";
 import {know, watch} from "../core/wallet.js";
 
-const COUNT_MILLISECONDS = 500;
+const COUNT_MILLISECONDS = 200;
 const calm = matchMedia("(prefers-reduced-motion: reduce)");
 
 class Balance extends HTMLElement {
