@@ -41,8 +41,7 @@ TOP_GIFTERS = 10
 QUANTITY_DIGITS_MAX = 6
 """More digits than any quantity has are not read as a number."""
 SCRIPTS = (
-    *(f"vendor/lit/{name}.js" for name in ("lit", "lit-html", "lit-element", "reactive-element")),
-    *(f"vendor/lit/directives/{name}.js" for name in ("keyed", "live", "repeat")),
+    "vendor/lit/lit-html.js",
     *(f"js/core/{name}.js" for name in ("announce", "api", "i18n", "icons", "keys", "live")),
     *(f"js/core/{name}.js" for name in ("money", "preferences", "wallet")),
     *(f"js/room/{name}.js" for name in ("dialogs", "effects", "gifting", "particles", "parts")),

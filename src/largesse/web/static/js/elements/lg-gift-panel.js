@@ -6,8 +6,7 @@
  * modal sheet over the lower part of the room, on a desk a panel beside it.
  */
 
-import {LitElement, html, nothing} from "../../vendor/lit/lit.js";
-import {live} from "../../vendor/lit/directives/live.js";
+import {html, nothing, render} from "../../vendor/lit/lit-html.js";
 import {t, tn} from "../core/i18n.js";
 import {coinsWorth, formatCoins} from "../core/money.js";
 import {closeDialog, closeOutside, ignoreRepeats} from "../room/dialogs.js";
@@ -21,92 +20,100 @@ const LINE_LETTERS = 9;
 const CONFIRMED = "largesse-confirmed";
 const wide = matchMedia("(width >= 64rem)");
 
-export class GiftPanel extends LitElement {
-  static properties = {
-    items: {attribute: false},
-    rate: {attribute: false},
-    balance: {attribute: false},
-    leaving: {attribute: false},
-    isOpen: {state: true},
-    selected: {state: true},
-    quantity: {state: true},
-    isOther: {state: true},
-    tab: {state: true},
-    confirming: {state: true},
-    problem: {state: true},
-    combo: {state: true},
-  };
-
-  /** From this price on, the first gift of a session is confirmed; set by the room. */
-  confirmFrom = null;
-  quantityMax = 1;
-
-  #pressedAt = 0;
+class GiftPanel extends HTMLElement {
+  #items = [];
+  #rate;
+  #balance = 0;
+  #leaving = 0;
+  #selected = null;
+  #quantity = 1;
+  #isOther = false;
+  #tab = 0;
+  #isConfirming = false;
+  #problem = "";
+  #combo = null;
   #comboTimer;
+  #pressedAt = 0;
+  #confirmFrom;
+  #quantityMax;
 
-  createRenderRoot() {
-    return this;
+  /** `confirmFrom` is the price from which a gift is asked about, once in a session. */
+  begin({items, rate, confirmFrom, quantityMax}) {
+    this.#items = items;
+    this.#rate = rate;
+    this.#confirmFrom = confirmFrom;
+    this.#quantityMax = quantityMax;
+    this.#draw();
   }
 
   connectedCallback() {
-    super.connectedCallback();
-    this.replaceChildren();
-    Object.assign(this, {items: [], balance: 0, leaving: 0, quantity: 1, tab: 0, isOpen: false});
     wide.addEventListener("change", this.#reopen);
   }
 
   disconnectedCallback() {
-    super.disconnectedCallback();
     wide.removeEventListener("change", this.#reopen);
     clearTimeout(this.#comboTimer);
   }
 
-  get available() {
-    return this.balance - this.leaving;
+  /** What is in the wallet, and how much of it is on its way out. */
+  know(balance, leaving) {
+    this.#balance = balance;
+    this.#leaving = leaving;
+    this.#draw();
   }
 
-  get total() {
-    return this.selected ? this.selected.coins * this.quantity : 0;
+  get isOpen() {
+    return this.#dialog.open;
   }
 
-  get missing() {
-    return Math.max(0, this.total - this.available);
+  get #dialog() {
+    return this.querySelector("dialog");
+  }
+
+  get #available() {
+    return this.#balance - this.#leaving;
+  }
+
+  get #total() {
+    return this.#selected ? this.#selected.coins * this.#quantity : 0;
+  }
+
+  get #missing() {
+    return Math.max(0, this.#total - this.#available);
   }
 
   open() {
     if (this.isOpen) return;
-    this.isOpen = true;
-    const dialog = this.querySelector("dialog");
-    if (wide.matches) dialog.show();
-    else dialog.showModal();
+    if (wide.matches) this.#dialog.show();
+    else this.#dialog.showModal();
     this.querySelector('[role="radio"][tabindex="0"]')?.focus({preventScroll: true});
     this.#tell("lg-panel", {isOpen: true});
   }
 
   close() {
-    this.querySelector("dialog").close();
+    this.#dialog.close();
   }
 
   /** Back from a recharge: what was chosen is still chosen, and the viewer presses Send. */
   resume() {
-    this.updateComplete.then(() => this.querySelector(".panel-send")?.focus());
+    this.querySelector(".panel-send")?.focus();
   }
 
   /** A gift was not sent, for the reason that the refusal tells. */
   refused(refusal) {
+    this.#problem = refusal.code === "insufficient_coins" ? "" : refusal.detail;
     this.#endCombo();
-    this.problem = refusal.code === "insufficient_coins" ? "" : refusal.detail;
   }
 
   #reopen = () => {
     if (!this.isOpen) return;
     this.close();
-    this.updateComplete.then(() => this.open());
+    this.open();
   };
 
   #closed() {
-    this.isOpen = false;
-    this.confirming = null;
+    this.#isConfirming = false;
+    this.#draw();
     this.#tell("lg-panel", {isOpen: false});
   }
 
@@ -115,85 +122,91 @@ export class GiftPanel extends LitElement {
   }
 
   #select(item) {
-    if (this.selected !== item) this.#endCombo();
-    this.selected = item;
-    this.confirming = null;
-    this.problem = "";
+    if (this.#selected !== item) this.#endCombo();
+    this.#selected = item;
+    this.#isConfirming = false;
+    this.#problem = "";
+    this.#draw();
+    // The footer has grown with the choice, and must not hide it.
+    this.querySelector(".gift-tile.is-selected")?.scrollIntoView({block: "nearest"});
   }
 
   #choose(quantity) {
-    this.quantity = quantity;
-    this.isOther = false;
-    this.confirming = null;
+    this.#quantity = quantity;
+    this.#isOther = false;
+    this.#isConfirming = false;
+    this.#draw();
+  }
+
+  #chooseOther() {
+    this.#isOther = true;
+    this.#draw();
+    this.querySelector(".panel-number").select();
   }
 
   #other(event) {
     const quantity = Math.trunc(Number(event.target.value));
-    this.quantity = Math.min(Math.max(quantity || 1, 1), this.quantityMax);
-    this.confirming = null;
+    this.#quantity = Math.min(Math.max(quantity || 1, 1), this.#quantityMax);
+    this.#isConfirming = false;
+    this.#draw();
   }
 
   #send() {
     const now = Date.now();
-    const item = this.selected;
-    if (!item || this.missing || now - this.#pressedAt < PRESS_APART) return;
+    if (!this.#selected || this.#missing || now - this.#pressedAt < PRESS_APART) return;
     this.#pressedAt = now;
-    if (this.#asks()) {
-      this.confirming = {total: this.total};
-      this.updateComplete.then(() => this.querySelector(".panel-confirm .button-primary").focus());
-      return;
-    }
-    this.#sendNow();
+    if (!this.#asks()) return this.#sendNow();
+    this.#isConfirming = true;
+    this.#draw();
+    this.querySelector(".panel-confirm .button-primary").focus();
   }
 
   /** Whether this must be confirmed: it is dear, and dearer than what was confirmed before. */
   #asks() {
-    const isDear = coinsWorth(this.total, this.rate).amount >= this.confirmFrom.amount;
-    return isDear && this.total > Number(sessionStorage.getItem(CONFIRMED) ?? 0);
+    const isDear = coinsWorth(this.#total, this.#rate).amount >= this.#confirmFrom.amount;
+    return isDear && this.#total > Number(sessionStorage.getItem(CONFIRMED) ?? 0);
   }
 
   #confirm() {
-    sessionStorage.setItem(CONFIRMED, this.total);
-    this.confirming = null;
+    sessionStorage.setItem(CONFIRMED, this.#total);
+    this.#isConfirming = false;
     this.#pressedAt = Date.now();
     this.#sendNow();
     this.resume();
   }
 
   #sendNow() {
-    const {selected: item, quantity} = this;
-    this.problem = "";
+    const item = this.#selected;
+    const quantity = this.#quantity;
+    this.#problem = "";
     if (item.streakable) this.#count(item, quantity);
+    else this.#draw();
     this.#tell("lg-gift", {item, quantity});
   }
 
   #count(item, quantity) {
     clearTimeout(this.#comboTimer);
-    const before = this.combo?.item === item ? this.combo.count : 0;
-    this.combo = {item, count: before + quantity};
-    this.#comboTimer = setTimeout(() => this.#endCombo(), item.comboSeconds * 1_000);
+    const before = this.#combo?.item === item ? this.#combo.count : 0;
+    this.#combo = {item, count: before + quantity};
+    const duration = item.comboSeconds * 1_000;
+    this.#comboTimer = setTimeout(() => this.#endCombo(), duration);
+    this.#draw();
+    for (const circle of this.querySelectorAll(".ring circle")) {
+      for (const running of circle.getAnimations()) running.cancel();
+      circle.animate([{strokeDashoffset: 0}, {strokeDashoffset: 100}], {duration, fill: "forwards"});
+    }
   }
 
   #endCombo() {
     clearTimeout(this.#comboTimer);
-    this.combo = null;
-  }
-
-  updated(changed) {
-    // The footer has grown with the choice, and must not hide it.
-    if (changed.has("selected")) this.querySelector(".gift-tile.is-selected")?.scrollIntoView({block: "nearest"});
-    if (!changed.has("combo") || !this.combo) return;
-    const duration = this.combo.item.comboSeconds * 1_000;
-    for (const circle of this.querySelectorAll(".ring circle")) {
-      circle.getAnimations().forEach((animation) => animation.cancel());
-      circle.animate([{strokeDashoffset: 0}, {strokeDashoffset: 100}], {duration, fill: "forwards"});
-    }
+    this.#combo = null;
+    this.#draw();
   }
 
   #keys(event) {
     const radios = [...this.querySelectorAll('[role="radio"]')];
     const at = radios.indexOf(event.target);
-    if (event.key === "Enter" && this.selected?.id === event.target.dataset.id) {
+    if (event.key === "Enter" && this.#selected?.id === event.target.dataset.id) {
       event.preventDefault();
       this.querySelector(".panel-footer .button-primary")?.focus();
       return;
@@ -207,7 +220,7 @@ export class GiftPanel extends LitElement {
     const radio = radios[next];
     if (!radio) return;
     radio.focus();
-    this.#select(this.items.find((item) => item.id === radio.dataset.id));
+    this.#select(this.#items.find((item) => item.id === radio.dataset.id));
   }
 
   #tabKeys(event) {
@@ -215,13 +228,18 @@ export class GiftPanel extends LitElement {
     const step = {ArrowRight: 1, ArrowLeft: -1}[event.key];
     if (!step) return;
     event.preventDefault();
-    this.tab = (this.tab + step + bands.length) % bands.length;
-    this.updateComplete.then(() => this.querySelector('[role="tab"][aria-selected="true"]').focus());
+    this.#show((this.#tab + step + bands.length) % bands.length);
+    this.querySelector('[role="tab"][aria-selected="true"]').focus();
+  }
+
+  #show(tab) {
+    this.#tab = tab;
+    this.#draw();
   }
 
   /** All, and by price: each band begins where more is made of a gift. */
   #bands() {
-    const starts = [2, 3, 4].map((tier) => this.items.find((item) => item.tier >= tier)?.start).filter(Boolean);
+    const starts = [2, 3, 4].map((tier) => this.#items.find((item) => item.tier >= tier)?.start).filter(Boolean);
     const bands = [{text: t("All"), has: () => true}];
     [0, ...starts].forEach((from, index) => {
       const upTo = starts[index] ?? Infinity;
@@ -232,16 +250,24 @@ export class GiftPanel extends LitElement {
     return bands;
   }
 
-  render() {
+  #draw() {
+    if (!this.#rate) return;
+    render(this.#view(), this, {host: this});
+    // Whatever was pressed meanwhile, what is checked is what is chosen.
+    const chosen = this.#isOther ? "other" : String(this.#quantity);
+    for (const radio of this.querySelectorAll("[name=quantity]")) radio.checked = radio.value === chosen;
+  }
+
+  #view() {
     return html`<dialog class="panel" aria-labelledby="panel-title" @close=${this.#closed} @click=${closeOutside} @keydown=${this.#escape}>
       <header class="panel-header">
         <h2 class="visually-hidden" id="panel-title">${t("Send a gift")}</h2>
-        <p class="panel-balance"><span class="visually-hidden">${t("Balance:")}</span> ${coins(this.available)} <span class="soft small">${t("about %(price)s", {price: this.rate ? worthText(this.available, this.rate) : ""})}</span></p>
+        <p class="panel-balance"><span class="visually-hidden">${t("Balance:")}</span> ${coins(this.#available)} <span class="soft small">${t("about %(price)s", {price: worthText(this.#available, this.#rate)})}</span></p>
         <button class="button panel-recharge" type="button" @click=${() => this.#tell("lg-recharge", {missing: 0})}>${t("Recharge")}</button>
         <button class="button button-icon button-quiet" type="button" aria-label=${t("Close")} @click=${closeDialog}>${icon("close")}</button>
       </header>
       ${this.#tabs()}
-      <div class="panel-body" id="panel-gifts" role="tabpanel" aria-labelledby="panel-tab-${this.tab}">
+      <div class="panel-body" id="panel-gifts" role="tabpanel" aria-labelledby="panel-tab-${this.#tab}">
         <div class="gift-grid" role="radiogroup" aria-label=${t("Gifts")} @keydown=${this.#keys}>${this.#tiles()}</div>
       </div>
       <footer class="panel-footer">${this.#footer()}</footer>
@@ -254,19 +280,19 @@ export class GiftPanel extends LitElement {
 
   #tabs() {
     return html`<div class="tabs panel-tabs" role="tablist" aria-label=${t("By price in coins")} @keydown=${this.#tabKeys}>
-      ${this.#bands().map(({text}, index) => html`<button class="tab" type="button" role="tab" id="panel-tab-${index}" aria-controls="panel-gifts" aria-selected=${index === this.tab ? "true" : "false"} tabindex=${index === this.tab ? 0 : -1} @click=${() => (this.tab = index)}>${text}</button>`)}
+      ${this.#bands().map(({text}, index) => html`<button class="tab" type="button" role="tab" id="panel-tab-${index}" aria-controls="panel-gifts" aria-selected=${index === this.#tab ? "true" : "false"} tabindex=${index === this.#tab ? 0 : -1} @click=${() => this.#show(index)}>${text}</button>`)}
     </div>`;
   }
 
   #tiles() {
-    const shown = this.items.filter(this.#bands()[this.tab].has);
-    const stop = shown.includes(this.selected) ? this.selected : shown[0];
+    const shown = this.#items.filter(this.#bands()[this.#tab].has);
+    const stop = shown.includes(this.#selected) ? this.#selected : shown[0];
     return shown.map((item) => this.#tile(item, item === stop));
   }
 
   #tile(item, isStop) {
-    const isSelected = item === this.selected;
-    const price = worthText(item.coins, this.rate);
+    const isSelected = item === this.#selected;
+    const price = worthText(item.coins, this.#rate);
     return html`<div class="gift-tile ${isSelected ? "is-selected" : ""}">
       <button class="gift-choice" type="button" role="radio" data-id=${item.id} aria-checked=${isSelected ? "true" : "false"} tabindex=${isStop ? 0 : -1}
         aria-label="${item.name}, ${coinsText(item.coins)}, ${price}" @click=${() => this.#select(item)}>
@@ -274,52 +300,55 @@ export class GiftPanel extends LitElement {
         <span class="gift-name">${item.name}</span>
         <span class="gift-price ${formatCoins(item.coins).length + price.length > LINE_LETTERS ? "is-long" : ""}">${coins(item.coins)}<span class="gift-dot"> · </span><span>${price}</span></span>
       </button>
-      ${isSelected && !this.missing ? html`<button class="gift-send" type="button" tabindex="-1" aria-hidden="true" @click=${this.#send}><span>${this.#ring()}${t("Send")}</span></button>` : nothing}
+      ${isSelected && !this.#missing ? html`<button class="gift-send" type="button" tabindex="-1" aria-hidden="true" @click=${this.#send}><span>${this.#ring()}${t("Send")}</span></button>` : nothing}
     </div>`;
   }
 
   #ring() {
-    return this.combo
+    return this.#combo
       ? html`<svg class="ring" viewBox="0 0 36 36" aria-hidden="true" focusable="false"><circle cx="18" cy="18" r="15" pathLength="100"></circle></svg>`
       : nothing;
   }
 
   #footer() {
-    const item = this.selected;
+    const item = this.#selected;
     if (!item) return html`<p class="panel-hint soft">${t("Choose a gift.")}</p>`;
-    if (this.confirming) return this.#question(item);
-    const problem = this.problem ? html`<p class="panel-problem" role="alert">${this.problem}</p>` : nothing;
-    return html`${problem}<div class="panel-line">${this.#quantities()}${this.#sum()}</div>${this.missing ? this.#low() : this.#button(item)}`;
+    if (this.#isConfirming) return this.#question(item);
+    const problem = this.#problem ? html`<p class="panel-problem" role="alert">${this.#problem}</p>` : nothing;
+    return html`${problem}<div class="panel-line">${this.#quantities()}${this.#sum()}</div>${this.#missing ? this.#low() : this.#button(item)}`;
   }
 
   #quantities() {
-    const radio = (value, text, isChecked, choose) => html`<label class="segment"><input type="radio" name="quantity" value=${value} .checked=${live(isChecked)} @change=${choose}>${text}</label>`;
+    const radio = (value, text, choose) => html`<label class="segment"><input type="radio" name="quantity" value=${value} @change=${choose}>${text}</label>`;
     return html`<fieldset class="panel-quantities"><legend class="visually-hidden">${t("How many")}</legend>
-      <div class="segments">${QUANTITIES.map((n) => radio(n, n, !this.isOther && this.quantity === n, () => this.#choose(n)))}${radio("other", t("Other"), Boolean(this.isOther), () => (this.isOther = true))}</div>
-      ${this.isOther ? html`<input class="input panel-number" type="number" inputmode="numeric" min="1" max=${this.quantityMax} step="1" aria-label=${t("How many")} .value=${live(String(this.quantity))} @input=${this.#other}>` : nothing}
+      <div class="segments">${QUANTITIES.map((n) => radio(n, n, () => this.#choose(n)))}${radio("other", t("Other"), this.#chooseOther)}</div>
+      ${this.#isOther ? html`<input class="input panel-number" type="number" inputmode="numeric" min="1" max=${this.#quantityMax} step="1" aria-label=${t("How many")} value=${this.#quantity} @input=${this.#other}>` : nothing}
     </fieldset>`;
   }
 
   #sum() {
-    return html`<p class="panel-total"><strong>${coins(this.total)}</strong> <span class="soft">· ${worthText(this.total, this.rate)}</span></p>`;
+    return html`<p class="panel-total"><strong>${coins(this.#total)}</strong> <span class="soft">· ${worthText(this.#total, this.#rate)}</span></p>`;
   }
 
   #button(item) {
-    const count = this.combo?.item === item ? html`<span class="panel-combo">×${this.combo.count}</span>` : nothing;
-    return html`<button class="button button-primary button-block panel-send" type="button" @click=${this.#send} @keydown=${ignoreRepeats}>${this.#ring()}<span>${t("Send")}<span class="visually-hidden"> ${this.quantity > 1 ? `${this.quantity} ` : ""}${item.name}, ${coinsText(this.total)}, ${worthText(this.total, this.rate)}</span></span>${count}</button>`;
+    const count = this.#combo?.item === item ? html`<span class="panel-combo">×${this.#combo.count}</span>` : nothing;
+    const what = `${this.#quantity > 1 ? `${this.#quantity} ` : ""}${item.name}, ${coinsText(this.#total)}, ${worthText(this.#total, this.#rate)}`;
+    return html`<button class="button button-primary button-block panel-send" type="button" @click=${this.#send} @keydown=${ignoreRepeats}>${this.#ring()}<span>${t("Send")}<span class="visually-hidden"> ${what}</span></span>${count}</button>`;
   }
 
   #low() {
-    const sentence = tn("You need %(n)s more coin (%(price)s)", "You need %(n)s more coins (%(price)s)", this.missing, {price: worthText(this.missing, this.rate)});
+    const missing = this.#missing;
+    const facts = {price: worthText(missing, this.#rate)};
+    const sentence = tn("You need %(n)s more coin (%(price)s)", "You need %(n)s more coins (%(price)s)", missing, facts);
     return html`<div class="panel-line panel-low"><p class="panel-missing" role="status">${icon("warn")}<span>${sentence}</span></p>
-      <button class="button button-primary panel-send" type="button" @click=${() => this.#tell("lg-recharge", {missing: this.missing})}>${t("Recharge")}</button></div>`;
+      <button class="button button-primary panel-send" type="button" @click=${() => this.#tell("lg-recharge", {missing})}>${t("Recharge")}</button></div>`;
   }
 
   #question(item) {
     const facts = {
-      gift: html`<strong>${this.quantity > 1 ? `${this.quantity} × ` : ""}${item.name}</strong>`,
-      coins: coinsText(this.total),
-      price: html`<strong>${worthText(this.total, this.rate)}</strong>`,
+      gift: html`<strong>${this.#quantity > 1 ? `${this.#quantity} × ` : ""}${item.name}</strong>`,
+      coins: coinsText(this.#total),
+      price: html`<strong>${worthText(this.#total, this.#rate)}</strong>`,
     };
     return html`<div class="panel-confirm" role="group" aria-labelledby="panel-question">
       <p id="panel-question">${words(t("Send %(gift)s for %(coins)s, which is %(price)s?"), facts)}</p>
@@ -331,7 +360,8 @@ export class GiftPanel extends LitElement {
   }
 
   #cancel() {
-    this.confirming = null;
+    this.#isConfirming = false;
+    this.#draw();
     this.resume();
   }
 }

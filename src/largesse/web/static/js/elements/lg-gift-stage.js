@@ -5,8 +5,7 @@
  * sees the gift stand there for as long, without anything that flies.
  */
 
-import {LitElement, html, nothing} from "../../vendor/lit/lit.js";
-import {keyed} from "../../vendor/lit/directives/keyed.js";
+import {html, nothing, render} from "../../vendor/lit/lit-html.js";
 import {t} from "../core/i18n.js";
 import {effects} from "../core/preferences.js";
 import {EffectQueue, LASTS} from "../room/effects.js";
@@ -15,36 +14,32 @@ import {icon, name, words} from "../room/parts.js";
 
 const reduced = matchMedia("(prefers-reduced-motion: reduce)");
 const HEARTS_AT_ONCE = 6;
+/** Coins and sparks by tier. */
+const FLYING = {2: [0, 26], 3: [60, 30], 4: [90, 60]};
 
-export class GiftStage extends LitElement {
+class GiftStage extends HTMLElement {
   #queue = new EffectQueue();
   #playing = null;
-  #number = 0;
   #timer;
   #particles;
 
-  createRenderRoot() {
-    return this;
-  }
-
   connectedCallback() {
-    super.connectedCallback();
+    const canvas = document.createElement("canvas");
+    canvas.className = "stage-canvas";
+    canvas.setAttribute("aria-hidden", "true");
+    this.replaceChildren(canvas);
+    this.#particles = new Particles(canvas);
     document.addEventListener("lg-preferences", this.#changed);
     document.addEventListener("visibilitychange", this.#changed);
   }
 
   disconnectedCallback() {
-    super.disconnectedCallback();
     document.removeEventListener("lg-preferences", this.#changed);
     document.removeEventListener("visibilitychange", this.#changed);
     this.#stop();
   }
 
-  firstUpdated() {
-    this.#particles = new Particles(this.querySelector("canvas"));
-  }
-
-  /** A gift that may deserve more than its tray: {tier, coins, isMine, item, sender}. */
+  /** A gift that may deserve more than its tray: {tier, coins, count, isMine, item, sender}. */
   play(gift) {
     if (document.hidden) return;
     this.#queue.add(gift, effects());
@@ -54,7 +49,7 @@ export class GiftStage extends LitElement {
   /** Some hearts rise from a place, given as parts of width and height. */
   hearts(count, x, y) {
     if (effects() === "off" || reduced.matches) return;
-    this.#particles?.burst("heart", Math.min(count, HEARTS_AT_ONCE), x, y);
+    this.#particles.burst("heart", Math.min(count, HEARTS_AT_ONCE), x, y);
   }
 
   #changed = () => {
@@ -63,54 +58,48 @@ export class GiftStage extends LitElement {
 
   #stop() {
     this.#queue.clear();
-    this.#particles?.clear();
+    this.#particles.clear();
     this.#end();
   }
 
   #next() {
     const effect = this.#queue.next();
     if (!effect) return;
-    this.#playing = {...effect, number: (this.#number += 1)};
+    this.#playing = document.createElement("div");
+    this.append(this.#playing);
+    render(this.#effect(effect), this.#playing, {host: this});
     this.#timer = setTimeout(() => this.#end(), LASTS[effect.tier]);
-    if (!reduced.matches) this.#fly(effect);
-    this.requestUpdate();
+    if (!reduced.matches) this.#fly(effect.tier);
   }
 
-  #fly({tier}) {
-    const burst = (kind, count, x, y) => this.#particles?.burst(kind, count, x, y);
-    if (tier === 2) burst("spark", 26, 0.5, 0.42);
-    else {
-      burst("coin", tier === 3 ? 60 : 90, 0.5, 0.5);
-      burst("spark", tier === 3 ? 30 : 60, 0.5, 0.45);
-    }
+  #fly(tier) {
+    const [coins, sparks] = FLYING[tier];
+    this.#particles.burst("coin", coins, 0.5, 0.45);
+    this.#particles.burst("spark", sparks, 0.5, 0.42);
   }
 
   #end() {
     clearTimeout(this.#timer);
+    this.#playing?.remove();
     this.#playing = null;
-    this.requestUpdate();
     this.#next();
   }
 
   #skip() {
-    this.#particles?.clear();
+    this.#particles.clear();
     this.#end();
   }
 
-  render() {
-    return html`<canvas class="stage-canvas" aria-hidden="true"></canvas>
-      ${this.#playing ? keyed(this.#playing.number, this.#effect(this.#playing)) : nothing}`;
-  }
-
   #effect({tier, item, sender, isMine, count}) {
+    const isLarge = tier > 2;
     const who = isMine ? t("You") : name(sender.nickname);
-    const told = html`<p class="effect-words">${words(t("%(name)s sent %(gift)s"), {name: who, gift: html`<strong>${item.name}</strong>`})}${count > 1 ? ` ×${count}` : nothing}</p>`;
+    const told = words(t("%(name)s sent %(gift)s"), {name: who, gift: html`<strong>${item.name}</strong>`});
     return html`<div class="effect effect-${tier}" aria-hidden="true">
-        ${tier > 2 ? html`<span class="effect-rays"></span>` : nothing}
+        ${isLarge ? html`<span class="effect-rays"></span>` : nothing}
         <img class="effect-art" src=${item.art} alt="" width="160" height="160">
-        ${tier > 2 ? told : nothing}
+        ${isLarge ? html`<p class="effect-words">${told}${count > 1 ? ` ×${count}` : nothing}</p>` : nothing}
       </div>
-      ${tier > 2 ? html`<button class="effect-skip button" type="button" @click=${this.#skip}>${icon("close", "s")}${t("Skip")}</button>` : nothing}`;
+      ${isLarge ? html`<button class="effect-skip button" type="button" @click=${this.#skip}>${icon("close", "s")}${t("Skip")}</button>` : nothing}`;
   }
 }
 

@@ -4,32 +4,24 @@
  * For the eye only; what it says is read out in batches from the gifts' own words.
  */
 
-import {LitElement, html} from "../../vendor/lit/lit.js";
-import {keyed} from "../../vendor/lit/directives/keyed.js";
-import {repeat} from "../../vendor/lit/directives/repeat.js";
+import {html, render} from "../../vendor/lit/lit-html.js";
 import {t} from "../core/i18n.js";
 import {avatar, name} from "../room/parts.js";
 import {Trays, countOf} from "../room/trays.js";
 
 const wide = matchMedia("(width >= 64rem)");
 
-export class GiftTray extends LitElement {
+class GiftTray extends HTMLElement {
   #trays = new Trays(2);
+  #lines = new Map();
   #timer;
 
-  createRenderRoot() {
-    return this;
-  }
-
   connectedCallback() {
-    super.connectedCallback();
     this.setAttribute("aria-hidden", "true");
     wide.addEventListener("change", this.#settle);
-    this.#settle();
   }
 
   disconnectedCallback() {
-    super.disconnectedCallback();
     wide.removeEventListener("change", this.#settle);
     clearTimeout(this.#timer);
   }
@@ -60,29 +52,43 @@ export class GiftTray extends LitElement {
     const now = Date.now();
     const next = this.#trays.settle(now);
     if (next !== null) this.#timer = setTimeout(this.#settle, Math.max(next - now, 50));
-    this.requestUpdate();
+    this.#draw();
   };
 
-  render() {
-    return repeat(this.#trays.shown, (line) => line.id, (line) => this.#line(line));
+  #draw() {
+    const {shown} = this.#trays;
+    const ids = new Set(shown.map((line) => line.id));
+    for (const [id, place] of this.#lines) {
+      if (!ids.has(id) && this.#lines.delete(id)) place.remove();
+    }
+    for (const line of shown) {
+      const place = this.#lines.get(line.id) ?? document.createElement("div");
+      this.#lines.set(line.id, place);
+      if (!place.isConnected) this.append(place);
+      this.#line(line, place);
+    }
   }
 
-  #line(line) {
+  #line(line, place) {
     const count = countOf(line);
-    const kind = [
-      line.isMine && "is-mine",
-      line.isOver && "is-over",
-      line.sent > line.confirmed && "is-sending",
-    ].filter(Boolean);
-    return html`<div class="tray tray-${line.item.tier} ${kind.join(" ")}">
-      ${avatar(line.sender)}
-      <span class="tray-words">
-        <span class="tray-name">${line.isMine ? t("You") : name(line.sender.nickname)}</span>
-        <span class="tray-gift">${line.item.name}</span>
-      </span>
-      <img class="tray-art" src=${line.item.art} alt="" width="44" height="44">
-      ${keyed(count, html`<span class="tray-count">×${count}</span>`)}
-    </div>`;
+    place.className = `tray tray-${line.item.tier}`;
+    place.classList.toggle("is-mine", line.isMine);
+    place.classList.toggle("is-sending", line.sent > line.confirmed);
+    place.classList.toggle("is-over", line.isOver);
+    const isNew = place.dataset.count !== String(count);
+    place.dataset.count = count;
+    render(
+      html`${avatar(line.sender)}
+        <span class="tray-words">
+          <span class="tray-name">${line.isMine ? t("You") : name(line.sender.nickname)}</span>
+          <span class="tray-gift">${line.item.name}</span>
+        </span>
+        <img class="tray-art" src=${line.item.art} alt="" width="44" height="44">
+        <span class="tray-count">×${count}</span>`,
+      place,
+    );
+    // The stylesheet's animation, begun anew for each count.
+    if (isNew) place.querySelector(".tray-count").getAnimations().forEach((each) => (each.cancel(), each.play()));
   }
 }
 

@@ -5,7 +5,7 @@
  * not heard of yet are added.
  */
 
-import {LitElement, html} from "../../vendor/lit/lit.js";
+import {html, render} from "../../vendor/lit/lit-html.js";
 import {formatNumber, locale, t, tn} from "../core/i18n.js";
 import {ignoreRepeats} from "../room/dialogs.js";
 import {icon} from "../room/parts.js";
@@ -13,41 +13,50 @@ import {icon} from "../room/parts.js";
 const GATHER_MILLISECONDS = 400;
 const LIKES_AT_ONCE = 15;
 
-export class LikeButton extends LitElement {
-  static properties = {total: {type: Number}, disabled: {type: Boolean}};
-
+class LikeButton extends HTMLElement {
+  #total = 0;
   #pressed = 0;
   #timer;
 
-  createRenderRoot() {
-    return this;
-  }
-
   connectedCallback() {
-    super.connectedCallback();
-    this.replaceChildren();
-    this.total ??= 0;
+    this.#draw();
   }
 
   disconnectedCallback() {
-    super.disconnectedCallback();
     clearTimeout(this.#timer);
   }
 
+  /** All likes of the room, as the room counts them. */
+  set total(total) {
+    if (total === this.#total) return;
+    this.#total = total;
+    this.#draw();
+  }
+
+  get total() {
+    return this.#total;
+  }
+
+  /** Nobody can like, or nobody any more. */
+  set disabled(isDisabled) {
+    this.toggleAttribute("disabled", isDisabled);
+    this.#draw();
+  }
+
   #press(event) {
-    if (this.disabled || this.#pressed >= LIKES_AT_ONCE) return;
+    if (this.#pressed >= LIKES_AT_ONCE) return;
     this.#pressed += 1;
     const {left, top, width} = event.currentTarget.getBoundingClientRect();
     this.#tell("lg-liked", {x: left + width / 2, y: top});
     this.#timer ??= setTimeout(() => this.#send(), GATHER_MILLISECONDS);
-    this.requestUpdate();
+    this.#draw();
   }
 
   #send() {
     this.#timer = undefined;
     const count = this.#pressed;
     this.#pressed = 0;
-    this.total += count;
+    this.#total += count;
     this.#tell("lg-like", {count});
   }
 
@@ -55,13 +64,13 @@ export class LikeButton extends LitElement {
     this.dispatchEvent(new CustomEvent(type, {bubbles: true, composed: true, detail}));
   }
 
-  render() {
-    const total = this.total + this.#pressed;
-    return html`<button class="room-button like-button" type="button" aria-label=${t("Like")} title=${t("Like")} ?disabled=${this.disabled} @click=${this.#press} @keydown=${ignoreRepeats}>
+  #draw() {
+    const total = this.#total + this.#pressed;
+    render(html`<button class="room-button like-button" type="button" aria-label=${t("Like")} title=${t("Like")} ?disabled=${this.hasAttribute("disabled")} @click=${this.#press} @keydown=${ignoreRepeats}>
       ${icon("heart")}
       ${total ? html`<span class="room-button-number" aria-hidden="true">${short(total)}</span>` : ""}
       <span class="visually-hidden">${tn("%(n)s like", "%(n)s likes", total)}</span>
-    </button>`;
+    </button>`, this, {host: this});
   }
 }
 

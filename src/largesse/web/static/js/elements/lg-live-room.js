@@ -24,7 +24,7 @@ import "./lg-top-gifters.js";
 /** Events this much older than now are told, but no longer celebrated, in ms. */
 const STALE = 6_000;
 
-export class LiveRoom extends HTMLElement {
+class LiveRoom extends HTMLElement {
   connectedCallback() {
     this.facts = JSON.parse(document.getElementById("room-facts").textContent);
     this.items = new Map(this.facts.items.map((item) => [item.number, item]));
@@ -68,7 +68,7 @@ export class LiveRoom extends HTMLElement {
     const {items, rate, confirmFrom, quantityMax, country, providers, room, user} = this.facts;
     this.top.facts = {room: room.id, user: user?.userId ?? null};
     if (!this.panel) return;
-    Object.assign(this.panel, {items, rate, confirmFrom, quantityMax});
+    this.panel.begin({items, rate, confirmFrom, quantityMax});
     this.recharge.facts = {country, providers};
     this.unwatch = watch((coins) => this.#wallet(coins));
   }
@@ -241,8 +241,8 @@ export class LiveRoom extends HTMLElement {
 
   #wallet(coins) {
     if (coins === undefined || !this.panel) return;
-    this.panel.balance = this.recharge.balance = coins;
-    this.panel.leaving = this.gifting.coins;
+    this.panel.know(coins, this.gifting.coins);
+    this.recharge.balance = coins;
     this.recharge.ask();
   }
 
@@ -285,7 +285,7 @@ export class LiveRoom extends HTMLElement {
   }
 
   #pause(isPaused) {
-    if (isPaused) this.log.isPaused = true;
+    if (isPaused) this.log.pause();
     else this.log.follow();
   }
 

@@ -2,7 +2,7 @@
  * <lg-top-gifters>: who gave most. Three pictures; pressed, a sheet with this live and all time.
  */
 
-import {LitElement, html, nothing} from "../../vendor/lit/lit.js";
+import {html, nothing, render} from "../../vendor/lit/lit-html.js";
 import {get} from "../core/api.js";
 import {t} from "../core/i18n.js";
 import {closeDialog, closeOutside} from "../room/dialogs.js";
@@ -10,76 +10,76 @@ import {avatar, coins, icon, name} from "../room/parts.js";
 
 const ROWS = 50;
 
-export class TopGifters extends LitElement {
-  static properties = {
-    top: {state: true},
-    scope: {state: true},
-    lists: {state: true},
-    isOpen: {state: true},
-  };
+class TopGifters extends HTMLElement {
+  #top = [];
+  #scope = "room";
+  #lists = {};
+  #isOpen = false;
 
   /** {room: id, user: id of the viewer or null}; set by the room. */
   facts = {};
 
-  createRenderRoot() {
-    return this;
-  }
-
   connectedCallback() {
-    super.connectedCallback();
     this.replaceChildren();
-    this.top ??= [];
-    this.scope = "room";
-    this.lists = {};
+    this.#draw();
   }
 
-  async open() {
-    this.isOpen = true;
-    await this.updateComplete;
+  /** The best, first: {user, coinCount}. */
+  set top(top) {
+    this.#top = top;
+    this.#draw();
+  }
+
+  #open() {
+    this.#isOpen = true;
+    this.#draw();
     this.querySelector("dialog").showModal();
     this.#load("room");
   }
 
   async #load(scope) {
-    this.scope = scope;
+    this.#scope = scope;
+    this.#draw();
     try {
       const list = await get(`/v1/rooms/${this.facts.room}/top-gifters?scope=${scope}&limit=${ROWS}`);
-      this.lists = {...this.lists, [scope]: list};
+      this.#lists = {...this.#lists, [scope]: list};
     } catch (refusal) {
-      this.lists = {...this.lists, [scope]: {problem: refusal.message}};
+      this.#lists = {...this.#lists, [scope]: {problem: refusal.message}};
     }
+    this.#draw();
   }
 
-  #close() {
-    this.isOpen = false;
+  #closed() {
+    this.#isOpen = false;
+    this.#draw();
   }
 
-  render() {
-    const three = this.top.slice(0, 3);
-    return html`<button class="top-button" type="button" aria-haspopup="dialog" aria-label=${t("Top gifters")} title=${t("Top gifters")} @click=${this.open}>
+  #draw() {
+    const three = this.#top.slice(0, 3);
+    render(html`<button class="top-button" type="button" aria-haspopup="dialog" aria-label=${t("Top gifters")} title=${t("Top gifters")} @click=${this.#open}>
         ${three.length ? three.map(({user}, index) => html`<span class="top-face top-face-${index + 1}">${avatar(user)}</span>`) : icon("crown")}
       </button>
-      ${this.isOpen ? this.#sheet() : nothing}`;
+      ${this.#isOpen ? this.#sheet() : nothing}`, this, {host: this});
   }
 
   #sheet() {
-    return html`<dialog class="sheet top-sheet" aria-labelledby="top-title" @close=${this.#close} @click=${closeOutside}>
+    return html`<dialog class="sheet top-sheet" aria-labelledby="top-title" @close=${this.#closed} @click=${closeOutside}>
       <div class="sheet-header">
         <h2 id="top-title">${t("Top gifters")}</h2>
         <button class="button button-icon button-quiet" type="button" aria-label=${t("Close")} @click=${closeDialog}>${icon("close")}</button>
       </div>
       <div class="sheet-body">
         <div class="segments top-scopes" role="group" aria-label=${t("Of which time")}>
-          ${this.#scope("room", t("This live"))}${this.#scope("creator", t("All time"))}
+          ${this.#choice("room", t("This live"))}${this.#choice("creator", t("All time"))}
         </div>
-        ${this.#list(this.lists[this.scope])}
+        ${this.#list(this.#lists[this.#scope])}
       </div>
-      <div class="sheet-footer top-own">${this.#own(this.lists[this.scope])}</div>
+      <div class="sheet-footer top-own">${this.#own(this.#lists[this.#scope])}</div>
     </dialog>`;
   }
 
-  #scope(scope, text) {
-    return html`<button class="segment" type="button" aria-pressed=${this.scope === scope ? "true" : "false"} @click=${() => this.#load(scope)}>${text}</button>`;
+  #choice(scope, text) {
+    return html`<button class="segment" type="button" aria-pressed=${this.#scope === scope ? "true" : "false"} @click=${() => this.#load(scope)}>${text}</button>`;
   }
 
   #list(list) {

@@ -1,6 +1,6 @@
 /** Small pieces of markup that the elements of a room share. */
 
-import {html} from "../../vendor/lit/lit.js";
+import {html} from "../../vendor/lit/lit-html.js";
 import {coinMark, icon} from "../core/icons.js";
 import {tn} from "../core/i18n.js";
 import {coinsWorth, formatCoins, formatPrice} from "../core/money.js";
