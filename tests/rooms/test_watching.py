@@ -7,7 +7,8 @@ import pytest
 
 from largesse.errors import Rejected
 from largesse.identity import accounts
-from largesse.records import follows
+from largesse.records import follows, room_log, rooms
+from largesse.records.rooms import Room
 from largesse.rooms import live as lives
 from largesse.rooms import loop as loops
 from largesse.rooms.purses import WAITING_BYTES_MAX
@@ -79,6 +80,42 @@ async def test_who_missed_too_much_gets_the_room_whole(stage, monkeypatch):
     assert [frame["reason"] for frame in screen.frames] == ["gap"]
     [snapshot] = screen.frames
     assert [event["data"]["comment"] for event in snapshot["recent"]] == list("abcdef")
+
+
+async def test_everybody_who_comes_back_at_once_is_read_for_once(stage, monkeypatch):
+    first = await told(stage, "one")
+    last_seq = first.events[-1]["seq"]
+    await told(stage, *(f"word {number}" for number in range(300)))
+    reads = 0
+    read = room_log.segments_after
+
+    async def counted(*arguments):
+        nonlocal reads
+        reads += 1
+        return await read(*arguments)
+
+    monkeypatch.setattr(room_log, "segments_after", counted)
+    await stage.until(lambda: _is_told(stage))
+    back = await asyncio.gather(
+        *(stage.watch(None, last_seq=last_seq, is_batch=number % 2 == 0) for number in range(50))
+    )
+    for screen, _ in back:
+        assert texts_of(screen)[:300] == [f"word {number}" for number in range(300)]
+        numbers = [event["seq"] for event in screen.events]
+        assert numbers == list(range(last_seq + 1, last_seq + 1 + len(numbers)))
+    assert reads <= 2
+
+
+async def test_who_comes_back_and_cannot_take_what_he_missed_gets_the_room_whole(stage):
+    await told(stage, "one")
+    screen = Screen()
+    screen.bytes_waiting = WAITING_BYTES_MAX + 1
+    watcher = await stage.rooms.watch(stage.room_id, screen, None, last_seq=0)
+    assert screen.frames == []
+    screen.bytes_waiting = 0
+    stage.rooms.drained(watcher)
+    await screen.until(lambda screen: screen.frames)
+    assert [frame["reason"] for frame in screen.frames] == ["resync"]
 
 
 async def test_who_is_there_already_and_missed_nothing_is_told_nothing(stage):
@@ -309,6 +346,16 @@ async def test_nobody_without_an_account_says_or_does_anything(stage):
     ):
         with pytest.raises(Rejected, match="session_required"):
             act()
+
+
+async def test_a_room_of_before_there_were_logs_is_over(stage):
+    old = Room("0f" * 16, stage.bo.id, "Old songs", 1, 2)
+    await rooms.insert(stage.db, old)
+    async with stage.db.begin() as tx:
+        await tx.exec_driver_sql("DELETE FROM room_logs WHERE room_id = ?", (b"\x0f" * 16,))
+    for last_seq in (None, 0, 5):
+        with pytest.raises(Rejected, match="room_ended"):
+            await stage.watch(None, room_id=old.id, last_seq=last_seq)
 
 
 async def test_a_room_that_nobody_knows_is_not_watched(stage):

@@ -113,10 +113,10 @@ class Hub:
 
     def remove(self, watcher: Watcher) -> bool:
         """It is told nothing any more; False where it was not here."""
+        self._behind.pop(watcher, None)
         if watcher not in self._watchers:
             return False
         del self._watchers[watcher]
-        self._behind.pop(watcher, None)
         if watcher.person is not None:
             others = self._of_user[watcher.person.id]
             del others[watcher]

@@ -21,7 +21,6 @@ from largesse.records import rooms as records
 from largesse.records.database import Database
 from largesse.records.rooms import Room
 from largesse.records.users import User
-from largesse.rooms import log as logs
 from largesse.rooms.hub import Frames, Watcher
 from largesse.rooms.live_room import LiveRoom
 from largesse.rooms.loop import RoomLoop
@@ -31,7 +30,6 @@ from largesse.rooms.room import (
     ENDED_BY_CREATOR,
     ENDED_BY_OPERATOR,
     Chatted,
-    Entered,
     Followed,
     Liked,
     Person,
@@ -174,6 +172,8 @@ class LiveRooms:
         room = await self.find(room_id)
         if room is None:
             raise Rejected("room_not_found")
+        if room.ended_at is not None and last_seq is None:
+            raise Rejected("room_ended")
         changes = self._open.changes_of(None if user is None else user.id)
         live = await self._open.room(room)
         person = None if user is None else await self._open.person(live, user)
@@ -200,10 +200,7 @@ class LiveRooms:
             if purse is not None:
                 self._open.purses.remove(purse)
             raise
-        self._open.rooms.setdefault(room.id, live)
-        live.hub.add(watcher)
-        if is_audience:
-            self._open.ask(live, Entered(person))
+        self._open.enter(live, watcher)
         return watcher
 
     async def watch_person(
@@ -350,16 +347,14 @@ class LiveRooms:
         What came after `last_seq` up to now, when the room may be shown; None asks for a snapshot.
         """
         await live.settled.wait()
-        if last_seq is None or last_seq < 0:
-            return None
-        if not 0 <= live.log.state.seq - last_seq <= RESUME_ENTRIES_MAX:
+        seq = live.log.state.seq
+        if last_seq is None or not 0 <= last_seq <= seq or seq - last_seq > RESUME_ENTRIES_MAX:
             return None
         missed: list[Frames] = []
         after = last_seq
         while after < live.log.state.seq:
             to = live.log.state.seq
-            entries = await logs.read(self._db, live.room.id, after, to)
-            missed.append(live.frames(entries))
+            missed += await live.frames_between(self._db, after, to)
             after = to
             await live.settled.wait()
         return missed

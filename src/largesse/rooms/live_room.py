@@ -3,7 +3,9 @@
 import asyncio
 
 from largesse.catalog import Catalog
+from largesse.records.database import Database
 from largesse.records.rooms import Room
+from largesse.rooms import log as logs
 from largesse.rooms import messages
 from largesse.rooms.hub import Frames, Hub, Watcher, frames_of
 from largesse.rooms.log import RoomLog
@@ -11,6 +13,10 @@ from largesse.rooms.messages import Scene
 from largesse.rooms.room import Command, Entry, Person, viewers
 from largesse.rooms.wire import Reason
 
+FRAMES_AT_ONCE_MAX = 200
+"""Events of before that are made into frames before the event loop gets a turn: two milliseconds."""
+MISSED_KEPT_MAX = 4
+"""What so many who missed different things have missed is kept for all who missed the same."""
 PEOPLE_KEPT_MAX = 20_000
 """People of a room that are remembered, so that a gift does not cost a look into the records."""
 
@@ -33,18 +39,38 @@ class LiveRoom:
         self.untold: list[Entry] = []
         self.settled = asyncio.Event()
         self.settled.set()
-        self.reading = asyncio.Lock()
         self.ticked_at = 0.0
         self.told_at = 0.0
         self.telling: asyncio.Task[None] | None = None
         self._catalog = catalog
         self._scene: Scene | None = None
         self._recent: dict[int, bytes] = {}
+        self._missed: dict[tuple[int, int], list[Frames]] = {}
+        self._reading = asyncio.Lock()
 
     def frames(self, entries: list[Entry]) -> Frames:
         """Entries as everybody gets them."""
         event_frame, room_id, catalog = messages.event_frame, self.room.id, self._catalog
         return frames_of([(entry.seq, event_frame(room_id, entry, catalog)) for entry in entries])
+
+    async def frames_between(self, db: Database, after: int, to: int) -> list[Frames]:
+        """
+        The events with numbers above `after` and up to `to`, from the disk.
+
+        After a restart everybody comes back at once and has missed the same: it is read once.
+        """
+        async with self._reading:
+            missed = self._missed.get((after, to))
+            if missed is None:
+                entries = await logs.read(db, self.room.id, after, to)
+                missed = []
+                for start in range(0, len(entries), FRAMES_AT_ONCE_MAX):
+                    missed.append(self.frames(entries[start : start + FRAMES_AT_ONCE_MAX]))
+                    await asyncio.sleep(0)
+                while len(self._missed) >= MISSED_KEPT_MAX:
+                    del self._missed[next(iter(self._missed))]
+                self._missed[after, to] = missed
+        return missed
 
     def snapshot(self, watcher: Watcher, reason: Reason) -> bytes:
         """The whole room for one watcher; the most of it is made once for all who ask now."""

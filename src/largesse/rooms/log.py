@@ -70,7 +70,7 @@ class _Kept(msgspec.Struct, frozen=True, array_like=True):
 
 async def load(db: Database, room_id: str, creator: Person) -> RoomLog:
     """
-    A room as its log says; nobody is in it.
+    A room as its log says; nobody is in it. One without a log is of before there were any, and over.
 
     Raises:
         RecordsUnavailable: ask again.
@@ -78,7 +78,8 @@ async def load(db: Database, room_id: str, creator: Person) -> RoomLog:
     found = await records.find(db, room_id)
     log, kept = (None, None) if found is None else found
     if kept is None:
-        built = RoomLog(RoomState(room_id, creator), (), is_closed=False)
+        is_over = log is None
+        built = RoomLog(RoomState(room_id, creator, is_over=is_over), (), is_closed=is_over)
     else:
         copy = msgspec.msgpack.decode(kept.state, type=_Kept)
         state = room.decode_state(copy.state)

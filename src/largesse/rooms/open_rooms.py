@@ -21,7 +21,7 @@ from largesse.rooms.hub import Watcher
 from largesse.rooms.live_room import LiveRoom
 from largesse.rooms.log import RoomLog
 from largesse.rooms.purses import Purse, Purses
-from largesse.rooms.room import Command, Left, Person
+from largesse.rooms.room import Command, Entered, Left, Person
 
 COMMANDS_WAITING_MAX = 10_000
 """What people may do in one room while its log cannot be written; more is refused."""
@@ -110,6 +110,14 @@ class OpenRooms:
             raise Rejected("room_busy")
         live.waiting.append(command)
         self.awake.set()
+
+    def enter(self, live: LiveRoom, watcher: Watcher) -> None:
+        """From now on it is told everything."""
+        self.rooms.setdefault(live.room.id, live)
+        live.hub.add(watcher)
+        if watcher.is_audience:
+            live.waiting.append(Entered(watcher.person))
+            self.awake.set()
 
     def leave(self, watcher: Watcher | Purse) -> None:
         """The connection is gone; again is no harm."""
