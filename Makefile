@@ -44,7 +44,7 @@ faults: test-tools .venv/installed-test  ## Kill a serving process 200 times und
 	LARGESSE_FAULT_ROUNDS=200 $(BIN)/python -m pytest tests/faults $(ARGS)
 
 .PHONY: bench
-bench: test-tools .venv/installed-bench  ## Measure ledger, HTTP and start (ARGS="--quick" for a short look).
+bench: test-tools .venv/installed-bench  ## Measure ledger, HTTP, sockets and start (ARGS="--quick" for a short look).
 	$(BIN)/python -m bench $(ARGS)
 
 .PHONY: docs
