@@ -28,7 +28,8 @@ REMEMBER = """(wanted) => {
 @pytest.fixture
 async def town(prepared, tmp_path):
     """By the machine's clock, with the sandbox and the worker at work; ana has nothing yet."""
-    async with worlds.open_world(tmp_path, prepared=prepared, clock=SystemClock()) as world:
+    opened = worlds.open_world(tmp_path, prepared=prepared, clock=SystemClock(), development=True)
+    async with opened as world:
         world.ana = await world.person("ana")
         world.bob = await world.person("bob", "creator")
         world.room_id = await world.open_room(world.bob)
@@ -192,7 +193,7 @@ async def test_without_scripts_the_button_names_the_price_and_the_page_looks_aga
         await page.get_by_label("Stay pending").fill("2")
         await page.get_by_role("button", name="Pay 1.31 USD").click()
         await page.wait_for_url("**/orders/*")
-        await page.get_by_role("heading", name="On its way").wait_for()
+        await page.get_by_role("heading", name="Waiting for the payment").wait_for()
         await page.get_by_role("heading", name="Your coins are here").wait_for()
     assert await town.balance(town.ana) == 123
 
@@ -218,6 +219,13 @@ async def test_every_page_is_sound_in_every_size_and_scheme(town):
             for path in ("/login", "/signup", "/reset", "/reset?sent=1", "/reset/confirm?token=x"):
                 await nobody.page.goto(path)
                 await nobody.is_sound()
+        mirrored = await browser.visit(person=town.ana, width=390, cookies={"language": "ar-XB"})
+        longer = await browser.visit(person=town.ana, width=320, cookies={"language": "en-XA"})
+        for visit in (mirrored, longer):
+            for path in paths:
+                await visit.page.goto(path)
+                await visit.is_sound()
+            await visit.screenshot(f"last-{await visit.page.locator('html').get_attribute('lang')}")
 
 
 async def test_a_hostile_name_and_a_hostile_room_run_nothing(town):

@@ -50,7 +50,7 @@ async def test_from_the_profile_to_new_coins_without_scripts(world):
 
         waiting = await ana.get(f"/orders/{order['id']}")
         assert '<noscript><meta http-equiv="refresh" content="2"></noscript>' in waiting.html
-        assert shown(waiting) == "On its way"
+        assert shown(waiting) == "Waiting for the payment"
         await world.deliver()
         done = await ana.get(f"/orders/{order['id']}")
         assert shown(done) == "Your coins are here"
