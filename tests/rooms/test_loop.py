@@ -401,6 +401,13 @@ async def test_an_idle_loop_does_next_to_nothing(stage):
     assert turns <= 7
 
 
+async def test_gifts_in_a_room_that_the_records_lost_hold_up_nobody(stage):
+    await stage.pay(stage.ana, "0e" * 16, 1)
+    gift_id = await stage.gift(stage.ana)
+    await stage.until(lambda: _has_gifts(stage, 1))
+    assert await stage.gifts_told() == [gift_id]
+
+
 async def test_a_stop_writes_what_waits_and_where_the_next_start_goes_on(stage):
     _, watcher = await stage.watch(stage.ana)
     stage.rooms.chat(watcher, "last words")

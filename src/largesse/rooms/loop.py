@@ -181,6 +181,7 @@ class RoomLoop:
             ending.clear()  # There may be gifts of theirs that are not read yet.
         for room_id, action_id in ending.items():
             live = await self._open.room_of(room_id)
+            assert live is not None
             commands.setdefault(live, []).append(Ended(action_id))
         made = await self._decide(commands)
         if changes:
@@ -381,6 +382,9 @@ class RoomLoop:
         commands: dict[LiveRoom, list[Command]] = {}
         for room_id, its_gifts in by_room.items():
             live = await self._open.room_of(room_id)
+            if live is None:  # Records that were restored from before the room.
+                log.warning("gifts_without_room", room_id=room_id, gifts=len(its_gifts))
+                continue
             givers = {names[gift.viewer_account_id] for gift in its_gifts}
             people = await self._open.people(live, givers)
             commands[live] = [

@@ -72,12 +72,12 @@ class OpenRooms:
                 self.rooms[room.id] = live
         return live
 
-    async def room_of(self, room_id: str) -> LiveRoom:
+    async def room_of(self, room_id: str) -> LiveRoom | None:
+        """The room in memory, by its id alone; None where the records know none."""
         live = self.rooms.get(room_id)
         if live is None:
             room = await records.find(self._db, room_id)
-            assert room is not None, f"a gift in room {room_id}, which the records do not know"
-            live = await self.room(room)
+            live = None if room is None else await self.room(room)
         return live
 
     async def load(self, room: Room) -> RoomLog:
