@@ -180,9 +180,9 @@ class RoomLoop:
         if has_more:
             ending.clear()  # There may be gifts of theirs that are not read yet.
         for room_id, action_id in ending.items():
-            live = await self._open.room_of(room_id)
-            assert live is not None
-            commands.setdefault(live, []).append(Ended(action_id))
+            over = await self._open.room_of(room_id)
+            assert over is not None
+            commands.setdefault(over, []).append(Ended(action_id))
         made = await self._decide(commands)
         if changes:
             self._read_to = changes[-1].timestamp
