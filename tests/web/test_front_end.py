@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from functools import cache
+from html import unescape
 
 import pytest
 from jinja2 import Environment
@@ -88,7 +89,7 @@ def test_every_word_goes_through_gettext(template):
     said = SAID_BY_ATTRIBUTES.findall(text)
     said += re.split(r"<[^>]*>", text)
 
-    bare = [words.strip() for words in said if re.search(r"[^\W\d_]{2}", words)]
+    bare = [words for words in map(unescape, said) if re.search(r"[^\W\d_]{2}", words)]
     assert [words for words in bare if words.strip("{} ·:") not in NAMES] == []
 
 
