@@ -168,7 +168,7 @@ def price_text(price: Price, language: str) -> str:
     pattern = _money_pattern(language, money.CURRENCIES[price.currency].digits)
     text = pattern.apply(
         Decimal(money.decimal(price.amount, price.currency)),
-        _locale(language),
+        locale_of(language),
         currency=price.currency,
         currency_digits=False,
     )
@@ -179,21 +179,21 @@ def number_text(number: int, language: str) -> str:
     """A whole number as people write it there: `17,500`."""
     from babel.numbers import format_decimal
 
-    return format_decimal(number, locale=_locale(language))
+    return format_decimal(number, locale=locale_of(language))
 
 
 def date_text(instant: int, language: str) -> str:
     """The day of an instant (nanoseconds) in UTC as people write it there."""
     from babel.dates import format_date
 
-    return format_date(_moment(instant), "medium", locale=_locale(language))
+    return format_date(_moment(instant), "medium", locale=locale_of(language))
 
 
 def instant_text(instant: int, language: str) -> str:
     """An instant (nanoseconds) in UTC as people write it there, to the minute."""
     from babel.dates import format_time
 
-    locale = _locale(language)
+    locale = locale_of(language)
     time = format_time(_moment(instant), "short", tzinfo=UTC, locale=locale)
     pattern = str(locale.datetime_formats["medium"]).replace("'", "")
     return pattern.format(time, date_text(instant, language)) + " UTC"
@@ -217,7 +217,7 @@ def language_name(language: str) -> str:
 
 def country_name(code: str, language: str) -> str:
     """A country (ISO 3166-1, two letters) as people call it there."""
-    return str(_locale(language).territories.get(code, code))
+    return str(locale_of(language).territories.get(code, code))
 
 
 def _moment(instant: int) -> datetime:
@@ -229,13 +229,13 @@ def _money_pattern(language: str, digits: int) -> "NumberPattern":
     """How money is written, with just so many digits: a table of habits would round some off."""
     from babel.numbers import parse_pattern
 
-    pattern = parse_pattern(_locale(language).currency_formats["standard"].pattern)
+    pattern = parse_pattern(locale_of(language).currency_formats["standard"].pattern)
     pattern.frac_prec = (digits, digits)
     return pattern
 
 
 @cache
-def _locale(language: str) -> "Locale":
+def locale_of(language: str) -> "Locale":
     """Whose numbers and dates; a pretend language counts as English does."""
     from babel import Locale
 

@@ -7,6 +7,7 @@ from largesse.web.pages import (
     avatars,
     creator,
     home,
+    operator,
     profile,
     recharge,
     room,
@@ -23,5 +24,6 @@ ROUTES: tuple[ControllerRouterHandler, ...] = (
     *wallet.ROUTES,
     *recharge.ROUTES,
     *creator.ROUTES,
+    *operator.ROUTES,
     *styleguide.ROUTES,
 )

@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from functools import partial
-from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -17,9 +16,6 @@ from largesse import clock, money, reports
 from largesse.clock import DAY, HOUR, MINUTE, SECOND
 from largesse.reports import Worth
 from largesse.web import i18n
-
-if TYPE_CHECKING:
-    from babel import Locale
 
 DRAWING_HEIGHT = 100
 BAR_STEP = 10
@@ -90,7 +86,7 @@ def day_text(instant: int, language: str) -> str:
     from babel.dates import format_date
 
     day = clock.to_datetime(instant).date()
-    return format_date(day, "MMM d", locale=_locale(language))
+    return format_date(day, "MMM d", locale=i18n.locale_of(language))
 
 
 def hour_text(instant: int, language: str) -> str:
@@ -98,14 +94,14 @@ def hour_text(instant: int, language: str) -> str:
     from babel.dates import format_time
 
     moment = clock.to_datetime(instant)
-    return format_time(moment.time(), "HH:mm", locale=_locale(language))
+    return format_time(moment.time(), "HH:mm", locale=i18n.locale_of(language))
 
 
 def worth_text(worth: Worth, language: str) -> str:
     """Money to the millionth, without the zeros at its end: `$0.010686`, `$0.35`."""
     from babel.numbers import parse_pattern
 
-    locale = _locale(language)
+    locale = i18n.locale_of(language)
     pattern = parse_pattern(locale.currency_formats["standard"].pattern)
     pattern.frac_prec = WORTH_DIGITS
     text: str = pattern.apply(
@@ -120,14 +116,14 @@ def diamonds_text(units: int, language: str) -> str:
 
     amount = Decimal(money.diamonds(units))
     pattern = f"#,##0.{'#' * DIAMOND_DIGITS}"
-    return format_decimal(amount, pattern, locale=_locale(language))
+    return format_decimal(amount, pattern, locale=i18n.locale_of(language))
 
 
 def decimal_text(number: float, language: str) -> str:
     """A number with a part behind the point, where it has one: `33.3`, `50`."""
     from babel.numbers import format_decimal
 
-    return format_decimal(number, "#,##0.##", locale=_locale(language))
+    return format_decimal(number, "#,##0.##", locale=i18n.locale_of(language))
 
 
 def moment_text(at: str, language: str) -> str:
@@ -169,13 +165,3 @@ def writers(language: str) -> dict[str, Callable[..., str]]:
 def _units(text: str) -> int:
     """Diamonds of the API, as `"12.5000"`, in ten-thousandths."""
     return int(Decimal(text) * money.DIAMOND_UNITS)
-
-
-def _locale(language: str) -> "Locale":
-    """Whose numbers a language has; a pretend language has those of English."""
-    from babel.core import Locale, UnknownLocaleError
-
-    try:
-        return Locale.parse(language, sep="-")
-    except (UnknownLocaleError, ValueError):
-        return Locale("en")

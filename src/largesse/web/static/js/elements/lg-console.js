@@ -193,12 +193,11 @@ class Console extends HTMLElement {
       ${art ? html`<img class="gift-art" src=${art} alt="" width="32" height="32">` : html`<span class="gift-art">${icon("gift")}</span>`}
       <div class="gift-words">
         <p class="gift-line"><bdi class="strong">${gift.viewer_name ?? t("Somebody")}</bdi> <span>${gift.item_name ?? t("A gift of the past")}${times}</span></p>
-        <p class="gift-note"><span class="split"><span>${tn("Paid %(n)s coin = %(amount)s", "Paid %(n)s coins = %(amount)s", gift.coins, {amount: worth(split.paid.worth)})}</span>${
-          split.platform ? html`<span>${t("platform %(amount)s", {amount: worth(split.platform)})}</span>` : nothing
-        }<span class="split-yours">${tn("yours %(diamonds)s diamond = %(amount)s", "yours %(diamonds)s diamonds = %(amount)s", diamonds === "1" ? 1 : 2, {diamonds, amount: yours})}</span></span></p>
-        <p class="gift-note soft"><lg-time format="time"><time datetime=${gift.at}></time></lg-time></p>
+        <p class="gift-note"><span class="split">${tn("Paid %(n)s coin = %(amount)s", "Paid %(n)s coins = %(amount)s", gift.coins, {amount: worth(split.paid.worth)})}${
+          split.platform ? `\u00a0· ${t("platform %(amount)s", {amount: worth(split.platform)})}` : nothing
+        }\u00a0· <span class="split-yours">${tn("yours %(diamonds)s diamond = %(amount)s", "yours %(diamonds)s diamonds = %(amount)s", diamonds === "1" ? 1 : 2, {diamonds, amount: yours})}</span></span></p>
       </div>
-      <div class="gift-figures">${diamondCount(diamonds)}<span class="coins-worth price">${yours}</span></div>
+      <div class="gift-figures">${diamondCount(diamonds)}<span class="coins-worth price">${yours}</span><lg-time class="gift-time" format="time"><time datetime=${gift.at}></time></lg-time></div>
     </li>`;
   }
 
