@@ -429,7 +429,8 @@ async def test_who_does_not_answer_pings_is_cut_off_and_who_does_is_not():
         connect(house.url) as awake,
         bare(house) as asleep,
     ):
-        pings = [frame async for frame in _pings(asleep)]
+        async with asyncio.timeout(SECONDS):
+            pings = [frame async for frame in _pings(asleep)]
         assert len(pings) >= sockets.SILENCES_MAX
         await asyncio.wait_for(house.echoes[1].is_closed.wait(), SECONDS)
         assert not house.echoes[0].is_closed.is_set()
