@@ -216,6 +216,30 @@ async def test_the_end_of_a_room_is_told_after_every_gift_before_it_and_then_the
         stage.rooms.chat(watcher, "too late")
 
 
+@pytest.mark.parametrize("changes_per_turn", [2, 500])
+async def test_gifts_that_the_ledger_still_decides_are_told_before_the_end(
+    stage, monkeypatch, changes_per_turn
+):
+    monkeypatch.setattr(loops, "CHANGES_PER_TURN", changes_per_turn)
+    await stage.restart(runs=False)
+    paying = [
+        asyncio.create_task(stage.pay(stage.ana, stage.room_id, number)) for number in range(5)
+    ]
+    await asyncio.sleep(0)
+    assert await stage.ledger.changes(await room_log.position(stage.db)) == []
+    stage.rooms._loop.end(stage.room_id, 3)
+    stage.run()
+
+    async def has_ended():
+        return StreamEndEntry in [type(entry) for entry in await stage.entries()]
+
+    await stage.until(has_ended)
+    *before, end = await stage.entries()
+    assert await asyncio.gather(*paying) == await stage.gifts_told()
+    assert len([entry for entry in before if isinstance(entry, GiftEntry)]) == 6
+    assert isinstance(end, StreamEndEntry)
+
+
 async def test_an_operator_ends_a_room_under_its_own_number(stage):
     screen, _ = await stage.watch(None)
     await stage.rooms.end(stage.room_id, None, stage.clock.now())

@@ -346,7 +346,7 @@ class LiveRooms:
         """
         What came after `last_seq` up to now, when the room may be shown; None asks for a snapshot.
         """
-        await live.settled.wait()
+        await live.may_be_shown()
         seq = live.log.state.seq
         if last_seq is None or not 0 <= last_seq <= seq or seq - last_seq > RESUME_ENTRIES_MAX:
             return None
@@ -356,7 +356,7 @@ class LiveRooms:
             to = live.log.state.seq
             missed += await live.frames_between(self._db, after, to)
             after = to
-            await live.settled.wait()
+            await live.may_be_shown()
         return missed
 
     def _show(

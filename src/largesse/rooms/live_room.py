@@ -48,6 +48,11 @@ class LiveRoom:
         self._missed: dict[tuple[int, int], list[Frames]] = {}
         self._reading = asyncio.Lock()
 
+    async def may_be_shown(self) -> None:
+        """Wait until it is settled; who goes on without waiting for anything else may show it."""
+        while not self.settled.is_set():  # It may be cleared again before who waited goes on.
+            await self.settled.wait()
+
     def frames(self, entries: list[Entry]) -> Frames:
         """Entries as everybody gets them."""
         event_frame, room_id, catalog = messages.event_frame, self.room.id, self._catalog
