@@ -13,6 +13,7 @@ PINS := pyproject.toml constraints.txt
 INSTALL := PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt \
 	PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install --quiet
 DEBIAN_TEST_PACKAGES := chromium strace wrk
+DEBIAN_SCREEN_FONTS := fonts-noto-color-emoji fonts-noto-cjk
 ARGS ?=
 
 .PHONY: help
@@ -54,6 +55,15 @@ docs: .venv/installed-test  ## Write the tables of the documents that follow fro
 .PHONY: messages
 messages: .venv/installed-test  ## Find every sentence of the pages, for those who translate them.
 	$(BIN)/python scripts/messages.py
+
+.PHONY: screens
+screens: test-tools .venv/installed-test  ## Take the pictures of docs/screens anew (ARGS="room checkout" takes some).
+	@if [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null; then \
+	    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $(DEBIAN_SCREEN_FONTS) > /dev/null; \
+	else \
+	    echo "Names in every script need the fonts $(DEBIAN_SCREEN_FONTS)."; \
+	fi
+	$(BIN)/python scripts/screens.py $(ARGS)
 
 .PHONY: constraints
 constraints:  ## Pin the newest versions that pyproject.toml allows in constraints.txt.
