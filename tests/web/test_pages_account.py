@@ -47,6 +47,17 @@ async def test_one_signs_up_is_logged_in_at_once_and_logs_out(world):
         assert again.location == "/login?next=/profile"
 
 
+async def test_signed_up_twice_by_a_double_click_is_one_account_and_no_error(world):
+    async with reader(world) as someone:
+        page = await someone.get("/signup")
+        for _ in range(2):
+            done = await someone.send(page, "/signup", **NEW)
+            assert (done.status, done.location) == (303, "/")
+            someone.client.cookies.delete("largesse_session")
+        taken = await someone.send(page, "/signup", **(NEW | {"password": "another long one"}))
+        assert "Somebody else has this login." in taken.words
+
+
 async def test_the_country_that_the_browser_speaks_of_is_the_first_guess(world):
     async with reader(world) as someone:
         german = await someone.get("/signup", **{"accept-language": "de-DE,de;q=0.9"})

@@ -148,6 +148,21 @@ async def test_declined_and_tried_again(town):
     assert await town.balance(town.ana) == 70
 
 
+async def test_without_a_feed_the_order_asks_by_itself(town):
+    async with browser_at(town) as browser:
+        visit = await browser.visit(person=town.ana)
+        visit.expects("ERR_FAILED")
+        page = visit.page
+        await page.route("**/v1/me/tickets", lambda route: route.abort())
+        await page.goto("/recharge")
+        await page.get_by_role("button", name="Pay $0.74").click()
+        await page.get_by_role("group").get_by_text("Scenarios").click()
+        await page.get_by_label("Stay pending").fill("1")
+        await page.get_by_role("button", name="Pay 0.74 USD").click()
+        await page.get_by_role("heading", name="Waiting for the payment").wait_for()
+        await page.get_by_role("heading", name="Your coins are here").wait_for()
+
+
 @pytest.mark.parametrize("javascript", [True, False])
 async def test_back_from_the_checkout_and_a_double_click_make_one_order(town, javascript):
     async with browser_at(town) as browser:

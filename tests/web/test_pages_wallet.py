@@ -6,6 +6,7 @@ import pytest
 
 from largesse import recharge
 from largesse.clock import DAY, HOUR
+from tests.web import worlds
 from tests.web.readers import reader
 
 HOSTILE = '"><script>alert(1)</script>'
@@ -419,15 +420,18 @@ async def test_one_logs_out_everywhere_else(world):
     assert (await world.client.get("/v1/me", headers=bearer)).status_code == 401
 
 
-async def test_a_language_that_there_is_not_changes_nothing(world):
-    async with reader(world, world.ana) as ana:
-        page = await ana.get("/settings")
-        for chosen in ("xx", "../en", ""):
-            done = await ana.send(page, "/settings/language", language=chosen)
-            assert done.location == "/settings"
-            assert "set-cookie" not in done.headers
-        done = await ana.send(page, "/settings/language", language="en")
-        assert "language=en" in done.headers["set-cookie"]
+async def test_a_language_that_there_is_not_changes_nothing(prepared, tmp_path):
+    async with worlds.open_world(tmp_path, prepared=prepared, development=True) as world:
+        world.ana = await world.person("ana")
+        async with reader(world, world.ana) as ana:
+            page = await ana.get("/settings")
+            for chosen in ("xx", "../en", ""):
+                done = await ana.send(page, "/settings/language", language=chosen)
+                assert done.location == "/settings"
+                assert "set-cookie" not in done.headers
+            done = await ana.send(page, "/settings/language", language="ar-XB")
+            assert done.location == "/settings?done=language"
+            assert 'dir="rtl"' in (await ana.get(done.location)).html
 
 
 async def test_a_picture_is_drawn_for_everybody_and_kept(world):

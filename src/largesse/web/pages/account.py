@@ -65,12 +65,8 @@ async def post_sign_up(request: AnyRequest) -> Response[Any]:
         birth_date=fields.get("birth_date", "").strip(),
         country=fields.get("country", "").strip(),
     )
-    address = auth.address_of(request)
     try:
-        await accounts.make_account(found.app, address, data)
-        token, _ = await accounts.open_session(
-            found.app, address, accounts.LogIn(data.login, data.password)
-        )
+        token = await _made(found, auth.address_of(request), data)
     except Rejected as refusal:
         values = {name: fields.get(name, "") for name in _KEPT}
         context = _sign_up(found, onward, values)
@@ -134,6 +130,26 @@ async def post_reset_confirm(request: AnyRequest) -> Response[Any]:
 
 _KEPT = ("login", "email", "birth_date", "country")
 """What a refused sign-up shows again; a password is typed again."""
+
+
+async def _made(found: Visitor, address: str, data: accounts.SignUp) -> str:
+    """
+    Make the account and open a session. Pressed twice, the second finds what the first has made:
+    a login that is taken, whose password this is.
+    """
+    proof = accounts.LogIn(data.login, data.password)
+    try:
+        await accounts.make_account(found.app, address, data)
+    except Rejected as refusal:
+        if refusal.code != "login_taken":
+            raise
+        try:
+            token, _ = await accounts.open_session(found.app, address, proof)
+        except Rejected:
+            raise refusal from None
+        return token
+    token, _ = await accounts.open_session(found.app, address, proof)
+    return token
 
 
 async def _signed_in(found: Visitor, token: str, onward: str) -> Response[None]:
