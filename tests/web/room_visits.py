@@ -27,10 +27,11 @@ def times(count: int) -> str:
 
 @asynccontextmanager
 async def town_at(
-    folder: Path, prepared: Path, *, is_at_work: bool = False
+    folder: Path, prepared: Path, *, is_at_work: bool = False, **settings: Any
 ) -> AsyncIterator[World]:
     """By the machine's clock: ana and eve, who may gift, and bob, who is live."""
-    async with worlds.open_world(folder, prepared=prepared, clock=SystemClock()) as world:
+    clock = SystemClock()
+    async with worlds.open_world(folder, prepared=prepared, clock=clock, **settings) as world:
         world.ana = await world.person("ana")
         world.eve = await world.person("eve")
         world.bob = await world.person("bob", "creator")

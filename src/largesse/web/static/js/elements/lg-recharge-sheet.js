@@ -190,7 +190,7 @@ class RechargeSheet extends HTMLElement {
     const pay = chosen ? t("Pay %(price)s", {price: formatPrice(chosen.price)}) : t("Pay");
     return html`<form class="sheet-body recharge-form" id="recharge-form" @submit=${this.#pay}>
         ${this.#missing ? html`<p class="recharge-need">${tn("You need %(n)s more coin.", "You need %(n)s more coins.", this.#missing)}</p>` : nothing}
-        <fieldset class="choices choices-list"><legend class="visually-hidden">${t("How many coins")}</legend>
+        <fieldset class="choices choices-list recharge-packages"><legend class="visually-hidden">${t("How many coins")}</legend>
           ${this.#prices.exact ? this.#exact(this.#prices.exact) : nothing}
           ${this.#prices.packages.map((each) => this.#package(each))}
         </fieldset>
@@ -207,9 +207,9 @@ class RechargeSheet extends HTMLElement {
   #exact(exact) {
     const price = this.#amount >= exact.minimum_coins && this.#amount <= exact.maximum_coins ? formatPrice(this.#exactPrice(exact)) : "";
     const bounds = t("%(from)s to %(to)s", {from: formatCoins(exact.minimum_coins), to: coinsText(exact.maximum_coins)});
-    return html`<div class="choice recharge-exact" aria-checked=${this.#choice === EXACT ? "true" : "false"}>
-      <input type="radio" name="package" id="recharge-exact" value=${EXACT} @change=${() => this.#choose(EXACT)}>
-      <label class="choice-text" for="recharge-exact"><span class="strong">${t("Exactly")}</span><span class="soft small">${bounds}</span></label>
+    return html`<div class="choice recharge-exact">
+      <label class="recharge-exactly"><input type="radio" name="package" id="recharge-exact" value=${EXACT} @change=${() => this.#choose(EXACT)}>
+        <span class="choice-text"><span class="strong">${t("Exactly")}</span><span class="soft small">${bounds}</span></span></label>
       <input class="input recharge-amount" type="number" inputmode="numeric" step="1" min=${exact.minimum_coins} max=${exact.maximum_coins} aria-label=${t("Coins")} @input=${this.#typed}>
       <span class="strong price recharge-price">${price}</span>
     </div>`;
