@@ -16,7 +16,7 @@ const QUANTITIES = [1, 5, 10];
 /** Two presses closer together than this are one that slipped, in ms. */
 const PRESS_APART = 90;
 /** Coins and money of more letters than this stand in two lines. */
-const LINE_LETTERS = 9;
+const LINE_LETTERS = 7;
 const CONFIRMED = "largesse-confirmed";
 const wide = matchMedia("(width >= 64rem)");
 

@@ -19,8 +19,8 @@ export class Gifting {
 
   /**
    * `send(operation)` says whether the socket took it; `post(gift)` answers as the API does or
-   * throws a refusal with a `code`, anything else it throws means that nobody is known to have
-   * heard it. `done(gift, answer, refusal)` is called once for each gift.
+   * throws a refusal with a `code`, which may be that nobody answered. `done(gift, answer, refusal)`
+   * is called once for each gift.
    */
   constructor({send, post, done}) {
     this.#send = send;
@@ -52,7 +52,7 @@ export class Gifting {
     const gift = this.#waiting.get(frame.key);
     if (!gift) return false;
     if (frame.op === "ack") this.#finish(gift, frame);
-    else if (!isPassing(frame.code)) this.#finish(gift, null, frame);
+    else if (!isPassing(frame)) this.#finish(gift, null, frame);
     else setTimeout(() => this.#carry(gift), TRY_AGAIN_AFTER);
     return true;
   }
@@ -74,7 +74,7 @@ export class Gifting {
     try {
       this.#finish(gift, await this.#post(gift));
     } catch (problem) {
-      if (problem?.code && !isPassing(problem.code)) this.#finish(gift, null, problem);
+      if (problem.code && !isPassing(problem)) this.#finish(gift, null, problem);
       else gift.timer = setTimeout(() => this.#carry(gift), TRY_AGAIN_AFTER);
     } finally {
       gift.isPosted = false;
@@ -87,7 +87,9 @@ export class Gifting {
   }
 }
 
-/** A refusal that says nothing of the gift: the same gift may be asked for again, by the same key. */
-function isPassing(code) {
-  return ["ledger_busy", "ledger_unavailable", "records_unavailable", "internal_error"].includes(code);
+const PASSING = new Set(["ledger_busy", "ledger_unavailable", "records_unavailable", "internal_error", "no_answer"]);
+
+/** It says nothing of the gift, not even whether it was taken: so it is asked again, by the same key. */
+function isPassing({code, status}) {
+  return PASSING.has(code) || status >= 500;
 }
