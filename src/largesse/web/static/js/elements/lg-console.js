@@ -69,7 +69,9 @@ class Console extends HTMLElement {
 
   #snapshot(frame) {
     this.#state.replace(frame);
-    this.log.replace(frame.recent.map((each) => this.#row(each)).filter(Boolean));
+    const rows = frame.recent.map((each) => this.#row(each)).filter(Boolean);
+    this.#part("no-chat").hidden = rows.length > 0;
+    this.log.replace(rows);
     this.#drawRoom();
     this.#ask();
   }
@@ -84,6 +86,7 @@ class Console extends HTMLElement {
       if (frame.event === "gift") this.#gift(frame.data);
       if (frame.event === "chat" && frame.data.userId !== this.facts.me) polite(frame.data.x.alt);
     }
+    if (rows.length > 0) this.#part("no-chat").hidden = true;
     this.log.add(rows);
     this.#drawRoom();
     if (this.#state.isOver) location.assign(`/creator/rooms/${this.facts.room}`);
