@@ -141,6 +141,7 @@ async def test_a_live_that_ends_says_so_and_stays_as_a_summary(town):
         await ana.page.click("text=How it went")
         await ana.page.wait_for_selector(".over")
         said = re.sub(r"\s+", " ", await ana.page.inner_text(".over-text"))
+        assert "bob was live for less than a minute. At the most 1 person watched. 1" in said
         assert "1 person sent 1 gift, 5 coins in all ($0.06)." in said
         assert "ana" in await ana.page.inner_text(".list")
         await ana.is_sound()
