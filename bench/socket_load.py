@@ -8,14 +8,17 @@ picows' client, which costs a fifth of what any server spends on the same frame.
 import asyncio
 import contextlib
 import gc
+import http.client
 import itertools
 import os
 import resource
 import sys
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 import uvloop
@@ -41,16 +44,19 @@ class Echo(msgspec.Struct, tag=True):
 
 
 class Fan(msgspec.Struct, tag=True):
-    """One frame to so many sockets, again and again: asked for by `say`, known by `begins`."""
+    """
+    One frame to so many sockets, again and again: asked for by `say`, known by what it holds. In a
+    room everybody is a visitor, but for who says it.
+    """
 
     url: str
     pid: int
     counts: tuple[int, ...]
     times: int
     say: str
-    begins: str
-    hello: str = ""
-    sayer_hello: str = ""
+    holds: str
+    room_id: str = ""
+    token: str = ""
 
 
 class Watch(msgspec.Struct, tag=True):
@@ -58,7 +64,7 @@ class Watch(msgspec.Struct, tag=True):
 
     url: str
     sockets: int
-    hello: str
+    room_id: str
 
 
 class Busy(msgspec.Struct):
@@ -126,9 +132,9 @@ class Sender(WSListener):  # type: ignore[misc, unused-ignore]
 
 
 class Witness(WSListener):  # type: ignore[misc, unused-ignore]
-    """Counts the frames that begin as asked, on all sockets together."""
+    """Counts the frames that hold what was asked for, on all sockets together."""
 
-    begins = b""
+    holds = b""
     seen = 0
     wanted = 0
     done: "asyncio.Future[float]"
@@ -142,10 +148,7 @@ class Witness(WSListener):  # type: ignore[misc, unused-ignore]
             transport.send(TEXT, self.hello)
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
-        if (
-            Witness.wanted == 0
-            or Witness.begins not in frame.get_payload_as_memoryview()[:96].tobytes()
-        ):
+        if Witness.wanted == 0 or Witness.holds not in frame.get_payload_as_bytes():
             return
         Witness.seen += 1
         if Witness.seen == Witness.wanted:
@@ -214,15 +217,16 @@ async def fan(load: Fan) -> list[Fanned]:
     """Seconds to the last socket, for each number of sockets."""
     found: list[Fanned] = []
     witnesses: list[Witness] = []
-    say, Witness.begins = load.say.encode(), load.begins.encode()
-    [sayer] = await connect(load.url, lambda: Witness(load.sayer_hello.encode()), 1)
+    say, Witness.holds = load.say.encode(), load.holds.encode()
+    first = hello_of(load.url, load.room_id, load.token)
+    [sayer] = await connect(load.url, lambda: Witness(first), 1)
     await asyncio.sleep(SETTLE_SECONDS)
     before = resident(load.pid)
     for count in load.counts:
         more = count - len(witnesses)
-        witnesses += await connect(
-            load.url, lambda: Witness(load.hello.encode()), more, first=len(witnesses)
-        )
+        visitors = hello_of(load.url, load.room_id)  # A ticket is good for a minute.
+        make = partial(Witness, visitors)
+        witnesses += await connect(load.url, make, more, first=len(witnesses))
         await asyncio.sleep(SETTLE_SECONDS)
         kib = (resident(load.pid) - before) / len(witnesses)
         gc.collect()
@@ -241,11 +245,30 @@ async def fan(load: Fan) -> list[Fanned]:
 
 async def watch(load: Watch) -> None:
     """Sockets that are only there."""
-    await connect(load.url, lambda: Witness(load.hello.encode()), load.sockets)
+    visitors = hello_of(load.url, load.room_id)
+    await connect(load.url, lambda: Witness(visitors), load.sockets)
     await asyncio.sleep(SETTLE_SECONDS)
     sys.stdout.write("ready\n")
     sys.stdout.flush()
     await asyncio.to_thread(sys.stdin.read)
+
+
+def hello_of(url: str, room_id: str, token: str = "") -> bytes:
+    """A hello for a room with a new ticket; nothing where there is no room."""
+    return hello(ticket_for(urlsplit(url).netloc, room_id, token)) if room_id else b""
+
+
+def ticket_for(host: str, room_id: str, token: str = "") -> str:
+    """A ticket for a room, a visitor's where there is no token."""
+    connection = http.client.HTTPConnection(host, timeout=30)
+    headers = {"authorization": f"Bearer {token}"} if token else {}
+    try:
+        connection.request("POST", f"/v1/rooms/{room_id}/tickets", headers=headers)
+        answer = connection.getresponse()
+        assert answer.status == 201, answer.read()
+        return str(msgspec.json.decode(answer.read())["ticket"])
+    finally:
+        connection.close()
 
 
 def hello(ticket: str) -> bytes:

@@ -6,7 +6,6 @@ stand beside: the same socket server with nothing behind it, and the other candi
 """
 
 import asyncio
-import http.client
 import json
 import subprocess
 import sys
@@ -23,7 +22,7 @@ from bench import audience, http_gifts, serving
 from bench.audience import Audience
 from bench.http_gifts import HOLDS, Load
 from bench.machine import LOAD_CORE, SERVER_CORE, pinned
-from bench.socket_load import Busy, Echo, Fan, Fanned, Watch, hello
+from bench.socket_load import Busy, Echo, Fan, Fanned, Watch, ticket_for
 from bench.spread import milliseconds, rate, told
 
 SOCKETS = 64
@@ -93,7 +92,8 @@ def _gifts(
         over_http(BESIDE)
     with _watching(server, made.room_id):
         over_http(WATCHED)
-    tickets = tuple(_ticket(server, made.room_id, token) for token in made.tokens[:SOCKETS])
+    host = f"{serving.HOST}:{server.port}"
+    tickets = tuple(ticket_for(host, made.room_id, token) for token in made.tokens[:SOCKETS])
     load = Echo(_url(server, made.room_id), SOCKETS, seconds, tickets, made.item_id)
     _keep(found.busy, OVER_SOCKETS, _ask(load, Busy))
 
@@ -103,18 +103,10 @@ def _echo(server: serving.Server, seconds: int) -> Echo:
 
 
 def _chat(server: serving.Server, made: Audience, counts: tuple[int, ...]) -> Fan:
-    room_id = made.quiet_room_id
-    sayer = hello(_ticket(server, room_id, made.tokens[0])).decode()
-    watcher = hello(_ticket(server, room_id)).decode()
+    say = json.dumps({"op": "chat", "text": "x" * 40})
     return Fan(
-        _url(server, room_id),
-        server.process.pid,
-        counts,
-        FANS,
-        json.dumps({"op": "chat", "text": "x" * 40}),
-        '"event":"chat"',
-        watcher,
-        sayer,
+        *(_url(server, made.quiet_room_id), server.process.pid, counts, FANS),
+        *(say, '"event":"chat"', made.quiet_room_id, made.tokens[0]),
     )
 
 
@@ -134,8 +126,7 @@ def _ask(load: Echo | Fan, type: type[T]) -> T:
 @contextmanager
 def _watching(server: serving.Server, room_id: str) -> Iterator[None]:
     """So many watchers in a room, with nothing to do for themselves."""
-    watcher = hello(_ticket(server, room_id)).decode()
-    load = Watch(_url(server, room_id), WATCHERS, watcher)
+    load = Watch(_url(server, room_id), WATCHERS, room_id)
     process = subprocess.Popen(  # noqa: S603 - A command of our own.
         [*pinned(LOAD_CORE), *LOAD], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )
@@ -150,18 +141,6 @@ def _watching(server: serving.Server, room_id: str) -> Iterator[None]:
         process.stdin.close()
         process.wait()
         process.stdout.close()
-
-
-def _ticket(server: serving.Server, room_id: str, token: str | None = None) -> str:
-    connection = http.client.HTTPConnection(serving.HOST, server.port, timeout=30)
-    headers = {} if token is None else {"authorization": f"Bearer {token}"}
-    try:
-        connection.request("POST", f"/v1/rooms/{room_id}/tickets", headers=headers)
-        answer = connection.getresponse()
-        assert answer.status == 201, answer.read()
-        return str(json.loads(answer.read())["ticket"])
-    finally:
-        connection.close()
 
 
 def _url(server: serving.Server, room_id: str | None = None) -> str:

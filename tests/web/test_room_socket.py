@@ -353,8 +353,31 @@ async def test_a_closed_socket_is_no_viewer_any_more(world):
         async with watching(world, world.olga):
             world.clock.advance(3 * SECOND)
             await ana.event("roomUser", viewerCount=2)
+        ana.events.clear()
         world.clock.advance(3 * SECOND)
         await ana.event("roomUser", viewerCount=1)
+
+
+async def test_who_leaves_while_he_is_let_in_is_no_viewer(world, monkeypatch):
+    is_gone, watch = asyncio.Event(), world.app.rooms.watch
+    closed = conversation.Conversation.closed
+
+    async def late(*arguments, **named):
+        await is_gone.wait()
+        return await watch(*arguments, **named)
+
+    def gone(self):
+        closed(self)
+        is_gone.set()
+
+    monkeypatch.setattr(world.app.rooms, "watch", late)
+    monkeypatch.setattr(conversation.Conversation, "closed", gone)
+    async with connected(world, f"/v1/rooms/{world.room_id}/live") as olga:
+        await olga.say("hello", ticket=await ticket(world, world.room_id, world.olga))
+    async with watching(world, world.ana) as ana:
+        await ana.say("chat", text="alone")
+        await ana.event("chat")
+        assert world.app.rooms.viewer_count(world.room_id) == 1
 
 
 async def test_a_new_password_closes_what_was_open_with_4411(world):
@@ -376,4 +399,3 @@ async def test_a_fault_of_ours_is_told_as_one_and_the_socket_stays(world, monkey
         assert "ZeroDivisionError" in logs[0]["traceback"]
         await ana.say("ping")
         await ana.op("pong")
-    await asyncio.sleep(0)
