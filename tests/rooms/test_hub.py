@@ -40,6 +40,25 @@ async def test_everybody_gets_every_frame_and_who_asked_for_arrays_gets_one():
     assert (one_by_one.seq, at_once.seq) == (3, 3)
 
 
+async def test_in_a_flood_arrays_are_brief_and_who_counts_single_frames_gets_them_all():
+    hub, one_by_one, at_once = Hub(), watcher_of(), watcher_of(is_batch=True)
+    newcomer = watcher_of(is_batch=True)
+    newcomer.seq = 3
+    for watcher in (one_by_one, at_once, newcomer):
+        hub.add(watcher)
+
+    sent = await hub.tell(frames(1, 2, 3, 4, 5), brief=frames(2, 3))
+
+    assert numbers(one_by_one) == [1, 2, 3, 4, 5]
+    assert at_once.connection.sent == [b'[{"seq":2},{"seq":3}]']
+    assert newcomer.connection.sent == []
+    assert (one_by_one.seq, at_once.seq, newcomer.seq) == (5, 5, 5)
+    assert sent == len(frames(1, 2, 3, 4, 5).batch) + len(frames(2, 3).batch)
+    assert hub.takes_single_frames
+    hub.remove(one_by_one)
+    assert not hub.takes_single_frames
+
+
 async def test_whose_gift_it_is_hears_of_it_first():
     heard: list[str] = []
     hub = Hub()

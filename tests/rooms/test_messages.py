@@ -547,3 +547,41 @@ def test_the_schema_misses_nothing(field):
     assert not VALIDATOR.is_valid({**event(GIFT), "v": 2})
     assert not VALIDATOR.is_valid({**event(GIFT), "event": "like"})
     assert not VALIDATOR.is_valid([])
+
+
+@given(st.lists(st.sampled_from("gclre"), max_size=40), st.integers(0, 20), st.data())
+def test_a_crowd_in_a_flood_gets_the_dearest_gifts_and_the_newest_lines(kinds, most, data):
+    """g: a gift, c: a line, l: a like, r: viewers, e: the end."""
+    entries = []
+    for seq, kind in enumerate(kinds, 1):
+        if kind == "c":
+            entries.append(ChatEntry(seq, AT, MIRA, 0, "hello"))
+        elif kind == "r":
+            entries.append(RoomUserEntry(seq, AT, 3, ()))
+        elif kind == "e":
+            entries.append(StreamEndEntry(seq, AT, 3))
+        elif kind == "g":
+            count = data.draw(st.integers(1, 5))
+            gift = msgspec.structs.replace(GIFT, seq=seq, repeat_count=count)
+            entries.append(gift)
+        else:
+            entries.append(LikeEntry(seq, AT, MIRA, 0, 1, seq))
+    kept = messages.brief(entries, most)
+
+    always = [each for each in entries if isinstance(each, RoomUserEntry | StreamEndEntry)]
+    assert [each for each in kept if isinstance(each, RoomUserEntry | StreamEndEntry)] == always
+    assert [each.seq for each in kept] == sorted({each.seq for each in kept})
+    assert {each.seq for each in kept} <= {each.seq for each in entries}
+    assert len(kept) <= max(most, len(always) + most // 2)
+    if len(entries) <= most:
+        assert kept == entries
+        return
+    gifts = [each for each in entries if isinstance(each, GiftEntry)]
+    shown = [each for each in kept if isinstance(each, GiftEntry)]
+    left = [each for each in gifts if each not in shown]
+    if shown and left:
+        assert min(each.repeat_count for each in shown) >= max(each.repeat_count for each in left)
+    lines = [each for each in entries if isinstance(each, ChatEntry)]
+    said = [each for each in kept if isinstance(each, ChatEntry)]
+    assert said == lines[len(lines) - len(said) :]
+    assert len(said) == min(len(lines), most // 2)

@@ -23,6 +23,8 @@ SENDS_PER_TURN = 500
 Frames sent before the event loop gets a turn. One costs the kernel four microseconds or so, and
 nobody else is served meanwhile.
 """
+BYTES_PER_TURN = 4 * 1024 * 1024
+"""The same in bytes, for frames that are long."""
 
 
 class Frames(msgspec.Struct, frozen=True):
@@ -87,9 +89,15 @@ class Hub:
         self._watchers: dict[Watcher, None] = {}
         self._of_user: dict[str, dict[Watcher, None]] = {}
         self._behind: dict[Watcher, None] = {}
+        self._singles = 0
 
     def __len__(self) -> int:
         return len(self._watchers)
+
+    @property
+    def takes_single_frames(self) -> bool:
+        """Whether anybody is here who takes one event a frame."""
+        return self._singles > 0
 
     def __contains__(self, watcher: Watcher) -> bool:
         return watcher in self._watchers
@@ -108,6 +116,7 @@ class Hub:
     def add(self, watcher: Watcher) -> None:
         """From now on it is told everything after `watcher.seq`."""
         self._watchers[watcher] = None
+        self._singles += not watcher.is_batch
         if watcher.person is not None:
             self._of_user.setdefault(watcher.person.id, {})[watcher] = None
 
@@ -117,6 +126,7 @@ class Hub:
         if watcher not in self._watchers:
             return False
         del self._watchers[watcher]
+        self._singles -= not watcher.is_batch
         if watcher.person is not None:
             others = self._of_user[watcher.person.id]
             del others[watcher]
@@ -124,43 +134,54 @@ class Hub:
                 del self._of_user[watcher.person.id]
         return True
 
-    async def tell(self, frames: Frames, first: Collection[str] = ()) -> None:
+    async def tell(
+        self, frames: Frames, first: Collection[str] = (), *, brief: Frames | None = None
+    ) -> int:
         """
-        Offer frames to everybody, the watchers of the users in `first` before all others.
+        Offer frames to everybody, the watchers of the users in `first` before all others; the
+        number of bytes that were sent. Who takes arrays is offered the `brief` ones, if there are.
 
         The loop gets a turn now and then, so people come and go meanwhile: who came after the
         frames were made has what they say from his snapshot.
         """
-        sends = 0
+        sends = sent = sent_before = 0
         last = frames.last
         everybody = tuple(self._watchers)
         for watcher in chain(self._watchers_of(first), everybody):
             if watcher.seq >= last or watcher not in self._watchers:
                 continue
-            sends += self.offer(watcher, frames)
-            if sends >= SENDS_PER_TURN:
-                sends = 0
+            frames_sent, bytes_sent = self.offer(watcher, frames, brief)
+            sends += frames_sent
+            sent += bytes_sent
+            if sends >= SENDS_PER_TURN or sent - sent_before >= BYTES_PER_TURN:
+                sends, sent_before = 0, sent
                 await asyncio.sleep(0)
+        return sent
 
-    def offer(self, watcher: Watcher, frames: Frames) -> int:
-        """Send what it has not had yet, unless it is behind; the number of frames sent."""
+    def offer(
+        self, watcher: Watcher, frames: Frames, brief: Frames | None = None
+    ) -> tuple[int, int]:
+        """Send what it has not had yet, unless it is behind; the number of frames and of bytes."""
         if watcher.behind_since is not None:
-            return 0
+            return 0, 0
         if watcher.connection.waiting() > WAITING_BYTES_MAX:
             self._fall_behind(watcher)
-            return 0
-        numbered, batch = frames.numbered, frames.batch
+            return 0, 0
+        mine = brief if watcher.is_batch and brief is not None else frames
+        numbered, batch = mine.numbered, mine.batch
         if watcher.seq >= numbered[0][0]:
             numbered = tuple(each for each in numbered if each[0] > watcher.seq)
             batch = messages.batch(frame for _, frame in numbered)
-        watcher.seq = numbered[-1][0]
+        watcher.seq = frames.last
+        if not numbered:
+            return 0, 0
         send = watcher.connection.send
         if watcher.is_batch:
             send(batch)
-            return 1
+            return 1, len(batch)
         for _, frame in numbered:
             send(frame)
-        return len(numbered)
+        return len(numbered), len(batch)
 
     def catch_up(self, watcher: Watcher, snapshot: bytes, seq: int) -> None:
         """Send the whole room in place of everything that was lost."""

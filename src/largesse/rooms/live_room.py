@@ -40,7 +40,7 @@ class LiveRoom:
         self.settled = asyncio.Event()
         self.settled.set()
         self.ticked_at = 0.0
-        self.told_at = 0.0
+        self.tell_at = 0.0
         self.telling: asyncio.Task[None] | None = None
         self._catalog = catalog
         self._scene: Scene | None = None

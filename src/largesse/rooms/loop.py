@@ -47,6 +47,16 @@ TURN_SECONDS = 0.02
 """Between the beginnings of two turns of the loop, at least: each may be a write to the disk."""
 TELL_SECONDS = 0.1
 """Between two times that a room's watchers are told something, and between two ticks of a room."""
+TELL_BYTES_PER_SECOND = 32 * 1024 * 1024
+"""
+Bytes a second to all watchers of a room together. A crowd in a flood of gifts would otherwise be
+sent hundreds of megabytes a second, and nobody could gift any more: with 1,000 watchers and 2,000
+givers the gifts fell to an eighth. More of it, and the room is told less often.
+"""
+EVENT_BYTES = 1_200
+"""About what one event takes on the wire."""
+BRIEF_MIN = 8
+"""Events of one telling that even the largest crowd gets."""
 IDLE_SECONDS = 1.0
 """The longest pause of the loop; while anybody watches it is `TELL_SECONDS`."""
 FAILURE_SECONDS = 0.5
@@ -294,15 +304,13 @@ class RoomLoop:
         """Tell what is on the disk: at once where it was quiet, otherwise ten times a second."""
         try:
             while live.untold:
-                pause = live.told_at + TELL_SECONDS - _time()
+                pause = live.tell_at - _time()
                 if pause > 0:
                     await asyncio.sleep(pause)
                 entries, live.untold = live.untold, []
-                live.told_at = _time()
-                if live.hub:
-                    kept = messages.merge(entries)
-                    gifters = [each.person.id for each in kept if isinstance(each, GiftEntry)]
-                    await live.hub.tell(live.frames(kept), dict.fromkeys(gifters))
+                began = _time()
+                sent = await _tell_watchers(live, messages.merge(entries)) if live.hub else 0
+                live.tell_at = began + max(TELL_SECONDS, sent / TELL_BYTES_PER_SECOND)
         except Exception:
             log.exception("room_not_told", room_id=live.room.id)
         finally:
@@ -425,6 +433,22 @@ class RoomLoop:
                     self._open.dismiss(watcher, "too_slow")
             if live.log.is_closed and live.telling is None:
                 self._open.close(live)
+
+
+async def _tell_watchers(live: LiveRoom, entries: list[Entry]) -> int:
+    """
+    Send entries to everybody; the number of bytes.
+
+    What a crowd is sent has a bound in bytes, not in gifts: in a flood those who take arrays get
+    the most telling entries. Who takes single frames counts them, so he gets them all.
+    """
+    most = max(BRIEF_MIN, int(TELL_BYTES_PER_SECOND * TELL_SECONDS / (EVENT_BYTES * len(live.hub))))
+    kept = messages.brief(entries, most)
+    brief = frames = live.frames(kept)
+    if len(kept) < len(entries) and live.hub.takes_single_frames:
+        frames = live.frames(entries)
+    gifters = [each.person.id for each in kept if isinstance(each, GiftEntry)]
+    return await live.hub.tell(frames, dict.fromkeys(gifters), brief=brief)
 
 
 def _is_end(commands: Sequence[Command]) -> bool:

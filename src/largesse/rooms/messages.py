@@ -103,6 +103,34 @@ def merge(entries: Sequence[Entry]) -> list[Entry]:
     return kept
 
 
+def brief(entries: Sequence[Entry], most: int) -> list[Entry]:
+    """
+    At most so many of one tick's entries, in their order, for a crowd that cannot be sent them all.
+
+    The end of the room and the count of viewers always stay. Then the newest chat lines have up to
+    half of the room there is, the dearest gifts the rest, and the newest of everything else what
+    those leave over. Nothing is lost by it: the log has every entry.
+    """
+    if len(entries) <= most:
+        return [*entries]
+    gifts, lines, always, others = [], [], [], []
+    for entry in entries:
+        match entry:
+            case GiftEntry():
+                gifts.append(entry)
+            case ChatEntry():
+                lines.append(entry)
+            case StreamEndEntry() | RoomUserEntry():
+                always.append(entry)
+            case _:
+                others.append(entry)
+    gifts.sort(key=lambda gift: gift.unit_coins * gift.repeat_count, reverse=True)
+    kept: list[Entry] = [*always, *lines[::-1][: most // 2]]
+    for more in (gifts, others[::-1]):
+        kept += more[: max(0, most - len(kept))]
+    return sorted(kept, key=lambda entry: entry.seq)
+
+
 def user_data(person: Person) -> UserData:
     """A person as every frame shows him."""
     return UserData(person.id, person.login, person.nickname, f"/avatars/{person.id}.svg")
