@@ -56,7 +56,7 @@ async def go_live(browser, world, title, **look):
     await page.fill("#title", title)
     await page.get_by_role("button", name="Go live").click()
     await page.wait_for_url("**/creator/live")
-    await page.locator("#connection").wait_for(state="hidden")
+    await page.locator("#chat-text:not([disabled])").wait_for()  # The socket is open.
     [room] = (await world.client.get("/v1/rooms?live=true")).json()["rooms"]
     return visit, room["id"]
 
@@ -132,7 +132,7 @@ async def test_the_console_goes_on_after_the_connection_broke(town):
         await world.gift(world.ana, room_id, "rose", 3)
         await page.context.set_offline(False)
         await page.locator(".gift-row", has_text="Rose").wait_for(timeout=30_000)
-        await page.locator("#connection").wait_for(state="hidden")
+        await page.locator("#chat-text:not([disabled])").wait_for()
         assert await page.locator(".gift-row").count() == 1
 
 

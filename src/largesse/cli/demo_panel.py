@@ -16,7 +16,6 @@ from rich.text import Text
 
 from largesse import money, reconcile, reports
 from largesse.app import App
-from largesse.books.checks import Check
 from largesse.cli.serving import Running
 from largesse.ledger import LedgerUnavailable
 from largesse.records.database import RecordsUnavailable
@@ -120,14 +119,14 @@ async def _check_again_and_again(running: Running, board: Board) -> None:
     app = running.app
     while True:
         begun = time.monotonic()
-        found: list[Check] = []
         with contextlib.suppress(LedgerUnavailable, RecordsUnavailable):
-            async for step in reconcile.check(
-                app.db, app.ledger, environment=app.environment, now=app.clock.now()
-            ):
-                if isinstance(step, Check):
-                    found.append(step)
-            board.checked = Checked(len(found), tuple(row.name for row in found if not row.holds))
+            found = await reconcile.verdict(
+                app.db, app.ledger, environment=app.environment, now=app.clock.now
+            )
+            app.health.verdict = found
+            board.checked = Checked(
+                len(found.checks), tuple(row.name for row in found.checks if not row.holds)
+            )
         took = time.monotonic() - begun
         if await _stopped_within(running, max(CHECK_SECONDS, took * CHECK_REST)):
             return

@@ -28,6 +28,7 @@ from largesse.web.assets import asset
 from largesse.web.auth import AnyRequest
 from largesse.web.pages import figures, frame
 from largesse.web.pages.frame import Visitor
+from largesse.web.pages.worth import rate
 from largesse.web.rooms import open_room
 
 ROOMS_PER_PAGE = 10
@@ -121,6 +122,7 @@ async def get_live(request: AnyRequest) -> Response[Any]:
         limit=GIFTS_IN_CONSOLE,
     )
     now = app.clock.now()
+    dearest = rate(found)
     top = await projections.top_gifters_of_room(app.db, room.id, limit=TOP_GIFTERS)
     return _page(
         found,
@@ -139,6 +141,7 @@ async def get_live(request: AnyRequest) -> Response[Any]:
             "now": clock.milliseconds(now),
             "me": user.id,
             "gifts": msgspec.to_builtins(gifts),
+            "rate": {"coins": dearest.coins, **msgspec.to_builtins(dearest.price)},
             "art": {item.id: asset(f"art/gifts/{item.art}") for item in app.catalog.gift_items},
         },
     )

@@ -14,7 +14,7 @@ import {formatNumber, locale, t, tn} from "../core/i18n.js";
 import {diamondMark, icon} from "../core/icons.js";
 import {Live} from "../core/live.js";
 import {formatPrice} from "../core/money.js";
-import {avatar, coins, name} from "../room/parts.js";
+import {avatar, coins, name, worthText} from "../room/parts.js";
 import {RoomState} from "../room/state.js";
 import "./lg-chat-box.js";
 import "./lg-chat-log.js";
@@ -125,9 +125,14 @@ class Console extends HTMLElement {
     this.#part("likes").textContent = formatNumber(this.#state.likes);
     this.#part("no-top").hidden = this.#state.top.length > 0;
     render(
-      html`<ol class="ranking">${repeat(this.#state.top, ({user}) => user.userId, topRow)}</ol>`,
+      html`<ol class="ranking">${repeat(this.#state.top, ({user}) => user.userId, (each, index) => this.#topRow(each, index))}</ol>`,
       this.#part("top"),
     );
+  }
+
+  #topRow({user, coinCount}, index) {
+    const price = worthText(coinCount, this.facts.rate);
+    return html`<li class="ranking-row"><span class="ranking-place">${index + 1}</span>${avatar(user)}<span class="ranking-name">${name(user.nickname)}</span><span class="pair">${coins(coinCount)} <span class="coins-worth price">${price}</span></span></li>`;
   }
 
   #clock() {
@@ -222,10 +227,6 @@ function emptied(element) {
   if (!drawn.has(element)) element.replaceChildren();
   drawn.add(element);
   return element;
-}
-
-function topRow({user, coinCount}, index) {
-  return html`<li class="ranking-row"><span class="ranking-place">${index + 1}</span>${avatar(user)}<span class="ranking-name">${name(user.nickname)}</span>${coins(coinCount)}</li>`;
 }
 
 function diamondCount(text) {
