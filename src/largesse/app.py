@@ -39,7 +39,6 @@ from largesse.settings import Settings, address
 if TYPE_CHECKING:
     from largesse.payments.sandbox_service import SandboxService
     from largesse.reconcile import Verdict
-    from largesse.worker import JobState
 
 RECORDS_FILE = "records.sqlite"
 LEDGER_FILE = "ledger.sqlite"
@@ -73,6 +72,16 @@ class Stores(msgspec.Struct, frozen=True):
     ledger: Ledger
 
 
+class JobState(msgspec.Struct):
+    """How a job of the worker is doing. `failures_in_a_row` is 0 while it is well."""
+
+    runs: int = 0
+    failures: int = 0
+    failures_in_a_row: int = 0
+    problem: str = ""
+    run_at: int = 0
+
+
 class Health(msgspec.Struct):
     """
     What this process knows of itself, for operators; a restart forgets it.
@@ -81,7 +90,7 @@ class Health(msgspec.Struct):
     is the newest one on the books.
     """
 
-    jobs: "dict[str, JobState]" = {}
+    jobs: dict[str, JobState] = {}
     verdict: "Verdict | None" = None
 
 

@@ -11,7 +11,7 @@ import msgspec
 import structlog
 
 from largesse import recharge, reconcile
-from largesse.app import App
+from largesse.app import App, JobState
 from largesse.records import projections, sessions
 
 BATCH = 100
@@ -43,16 +43,6 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     at_wake: bool = False
     at_start: bool = True
     rest: int = 0
-
-
-class JobState(msgspec.Struct):
-    """How a job is doing. `failures_in_a_row` is 0 while it is well."""
-
-    runs: int = 0
-    failures: int = 0
-    failures_in_a_row: int = 0
-    problem: str = ""
-    run_at: int = 0
 
 
 def jobs(app: App) -> tuple[Job, ...]:
