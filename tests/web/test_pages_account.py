@@ -223,3 +223,17 @@ async def test_the_cookie_of_a_session_is_the_only_one_that_matters(world):
         page = await someone.get("/profile")
 
     assert page.location == "/login?next=/profile"
+
+
+@pytest.mark.parametrize(
+    ("next", "location"), [("/漢", "/%E6%BC%A2"), ("/a b?c=%20", "/a%20b?c=%20")]
+)
+async def test_a_place_in_letters_that_no_header_can_hold_is_gone_to_all_the_same(
+    world, next, location
+):
+    await world.sign_up("mira")
+    async with reader(world) as someone:
+        opened = await someone.get("/login")
+        done = await someone.send(opened, "/login", login="mira", password=PASSWORD, next=next)
+        assert (done.status, done.location) == (303, location)
+        assert await who(someone) == "mira"

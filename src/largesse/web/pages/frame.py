@@ -33,6 +33,8 @@ LANGUAGE_COOKIE = "language"
 FIELDS_MAX = 64
 """Fields in one form."""
 CSRF_FIELD = "csrf_token"
+IN_ADDRESSES = "!#$%&'()*+,/:;=?@[]~"
+"""What has its own meaning in an address, or is escaped already (RFC 3986, 2.2)."""
 
 
 class Visitor(msgspec.Struct, kw_only=True):
@@ -135,7 +137,8 @@ def page(found: Visitor, template: str, *, status: int = 200, **context: Any) ->
 
 def see(location: str, *cookies: Cookie) -> Response[None]:
     """Go on there, with GET: what a form that was carried out answers."""
-    headers = {"location": location}
+    # Whoever asked may have named the place, in letters that no header can hold.
+    headers = {"location": quote(location, safe=IN_ADDRESSES)}
     return Response(None, status_code=303, headers=headers, cookies=list(cookies))
 
 
