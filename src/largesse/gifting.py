@@ -107,7 +107,7 @@ async def send_gift(
         LedgerUnavailable: the outcome is unknown; ask again with the same key.
     """
     asked = Asked(viewer, room_id, item_id, quantity, environment, channel, country)
-    gift_id = None if key is None or not _is_key(key) else ids.from_key(viewer.id, key)
+    gift_id = None if key is None or not ids.is_key(key) else ids.from_key(viewer.id, key)
     try:
         item = _item(catalog, item_id, quantity)
         room = rooms.find_live(room_id)
@@ -214,10 +214,6 @@ def _guard_viewer(viewer: User, room: Room, *, adult_age: int, now: int) -> None
     if viewer.id == room.creator_id:
         raise Rejected("self_gift")
     accounts.require_adult(viewer, now, adult_age)
-
-
-def _is_key(key: str) -> bool:
-    return 0 < len(key) <= ids.KEY_LENGTH_MAX and key.isprintable()
 
 
 def _key_refusal(key: str | None) -> Rejected:

@@ -46,6 +46,17 @@ def derive(*parts: str | bytes | int) -> bytes:
     return b"\x00" + blake2b(encoded, digest_size=14).digest() + b"\x00"
 
 
+def is_key(text: str) -> bool:
+    """
+    Whether a text can be an idempotency key: one that is the same through every door.
+
+    A header may come in one of two encodings and loses the spaces around it, a frame and a form do
+    neither; so what is not plain ASCII, or stands among spaces, would be two keys and pay twice.
+    """
+    is_plain = text.isascii() and text.isprintable() and text == text.strip()
+    return is_plain and 0 < len(text) <= KEY_LENGTH_MAX
+
+
 def from_key(owner: str, key: str) -> bytes:
     """
     The id of what `owner` asked for under this idempotency key.

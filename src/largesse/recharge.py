@@ -114,7 +114,7 @@ def order_id_of(viewer_id: str, key: str | None) -> str:
     """
     if not key:
         raise Rejected("idempotency_key_required")
-    if len(key) > ids.KEY_LENGTH_MAX or not key.isprintable():
+    if not ids.is_key(key):
         raise Rejected("idempotency_key_invalid", maximum=ids.KEY_LENGTH_MAX)
     # Named apart from the viewer's gifts, so that one key may serve an order and a gift.
     return ids.text(ids.from_key(f"order:{viewer_id}", key))

@@ -83,6 +83,7 @@ BAD = [
     Bad("no key", "idempotency_key_required", key=None),
     Bad("long key", "idempotency_key_invalid", {"maximum": 200}, key="x" * 201),
     Bad("odd key", "idempotency_key_invalid", key="a\xa0b"),
+    Bad("key that is another one in another encoding", "idempotency_key_invalid", key="clé"),
     Bad("key of yesterday", "idempotency_key_expired", key="yesterday"),
     Bad("key of another gift", "idempotency_key_reused", body=gift(quantity=2), key="used"),
     # Who asks.

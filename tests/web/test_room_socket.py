@@ -158,6 +158,39 @@ async def test_a_ticket_is_good_for_a_minute(world):
         assert await watcher.close_code() == 4401
 
 
+async def test_a_ticket_of_before_the_log_out_opens_nothing_after_it(world):
+    await world.give_coins(world.ana, 5)
+    old = await ticket(world, world.room_id, world.ana)
+    own = await world.client.post("/v1/me/tickets", headers=world.ana.headers)
+    world.clock.advance(SECOND)
+    out = await world.client.delete("/v1/sessions/current", headers=world.ana.headers)
+    assert out.status_code == 204
+    feeds = {f"/v1/rooms/{world.room_id}/live": old, "/v1/me/live": own.json()["ticket"]}
+    for path, kept in feeds.items():
+        async with connected(world, path) as ana:
+            await ana.say("hello", ticket=kept)
+            await ana.say("gift", key=world.key(), item_id="rose")
+            assert (await ana.op("refused"))["code"] == "session_changed"
+            assert await ana.close_code() == 4411
+    assert await world.balance(world.ana) == 5
+
+
+async def test_a_key_that_a_header_would_bring_otherwise_is_none(world):
+    await world.give_coins(world.ana, 5)
+    async with watching(world, world.ana) as ana:
+        for key in ("cl\u00e9", "key ", " key"):
+            await ana.say("gift", key=key, item_id="rose")
+            refused = await ana.op("refused")
+            assert (refused["key"], refused["code"]) == (key, "idempotency_key_invalid")
+    assert await world.balance(world.ana) == 5
+
+
+async def test_an_address_with_a_thousand_fields_is_no_fault_of_ours(world):
+    async with connected(world, f"/v1/rooms/{world.room_id}/live?{'a&' * 1_000}") as watcher:
+        await watcher.say("hello", ticket=await ticket(world, world.room_id))
+        await watcher.op("snapshot")
+
+
 async def test_a_session_that_is_none_gets_no_ticket(world):
     answer = await world.client.post(
         f"/v1/rooms/{world.room_id}/tickets", headers={"authorization": "Bearer wrong"}

@@ -246,7 +246,14 @@ class LiveRooms:
 
     def drop_user(self, user_id: str) -> None:
         """Close every connection of a user, whose account or sessions have changed."""
-        self._open.drop_user(user_id)
+        self._open.drop_user(user_id, self._clock.now())
+
+    def has_changed_since(self, user_id: str, instant: int) -> bool:
+        """
+        Whether a user's account or sessions have changed after this, so that what he was given
+        then, such as a ticket, is good no longer.
+        """
+        return self._open.has_changed_since(user_id, instant)
 
     # What watchers do ------------------------------------------------------------------------
 

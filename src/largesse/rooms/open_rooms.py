@@ -54,7 +54,8 @@ class OpenRooms:
         self._catalog = catalog
         self._environment = environment
         self._loading = asyncio.Lock()
-        self._changed: dict[str, int] = {}
+        self._changed: dict[str, tuple[int, int]] = {}
+        self._forgotten_at = 0
 
     def is_watched(self) -> bool:
         """Whether anybody is connected."""
@@ -145,11 +146,12 @@ class OpenRooms:
         if self.rooms.get(live.room.id) is live and live.settled.is_set():
             del self.rooms[live.room.id]
 
-    def drop_user(self, user_id: str) -> None:
+    def drop_user(self, user_id: str, now: int) -> None:
         """Close every connection of a user, whose account or sessions have changed."""
         if len(self._changed) >= USERS_CHANGED_MAX:
             self._changed.clear()
-        self._changed[user_id] = self._changed.get(user_id, 0) + 1
+            self._forgotten_at = now
+        self._changed[user_id] = (self.changes_of(user_id) + 1, now)
         for live in self.rooms.values():
             live.people.pop(user_id, None)
             for watcher in live.hub.of_user(user_id):
@@ -159,7 +161,12 @@ class OpenRooms:
 
     def changes_of(self, user_id: str | None) -> int:
         """How often a user has been dropped: the same before and after means not meanwhile."""
-        return 0 if user_id is None else self._changed.get(user_id, 0)
+        return 0 if user_id is None else self._changed.get(user_id, (0, 0))[0]
+
+    def has_changed_since(self, user_id: str, instant: int) -> bool:
+        """Whether a user has been dropped after this; also where that may be forgotten."""
+        _, at = self._changed.get(user_id, (0, self._forgotten_at))
+        return instant < at
 
 
 def _person_of(user_id: str, user: User | None, *, is_follower: bool) -> Person:

@@ -34,7 +34,7 @@ def create(app: App) -> Open:
 async def _enter(app: App, hello: HelloOp | None, connection: Connection) -> Seat:
     assert hello is not None
     ticket = tickets.read(app.secret, Purpose.PERSON, hello.ticket, now=app.clock.now())
-    user = await ticket_user(app, ticket.user_id)
+    user = await ticket_user(app, ticket)
     if user is None:
         raise Rejected("ticket_invalid")
     person = Person(user.id, user.login, user.name)

@@ -169,7 +169,7 @@ REFUSALS: dict[str, Refusal] = {
     "idempotency_key_invalid": Refusal(
         400,
         "The idempotency key is not valid.",
-        "A key has 1 to {maximum} printable characters.",
+        "A key has 1 to {maximum} printable ASCII characters, without spaces around them.",
     ),
     "idempotency_key_expired": Refusal(
         409,

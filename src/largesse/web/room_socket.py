@@ -18,13 +18,16 @@ from largesse.records.users import User
 from largesse.rooms import messages, tickets
 from largesse.rooms.hub import Watcher
 from largesse.rooms.room import Person
-from largesse.rooms.tickets import Purpose
+from largesse.rooms.tickets import Purpose, Ticket
 from largesse.rooms.wire import ChatOp, FollowOp, GiftOp, HelloOp, LikeOp, PingOp, ShareOp
 from largesse.web.conversation import CLOSES, Act, Conversation, Seat
 from largesse.web.gift_lane import GiftRequest, give
 from largesse.web.socket import Connection, Opening, Receiver, is_foreign
 
 _BEFORE, _AFTER = "/v1/rooms/", "/live"
+
+FIELDS_MAX = 20
+"""Fields in the query of a socket's address; in one with more no key is looked for."""
 
 _shown: dict[str, set[Connection]] = {}
 """Open sockets by the id of the display key that opened them."""
@@ -61,8 +64,11 @@ def room_id_of(path: str) -> str | None:
 
 def key_of(query: bytes) -> str | None:
     """The display key in an address."""
-    found = parse_qs(query.decode("latin-1"), keep_blank_values=True, max_num_fields=20).get("key")
-    return None if found is None else found[0]
+    try:
+        found = parse_qs(query.decode("latin-1"), keep_blank_values=True, max_num_fields=FIELDS_MAX)
+    except ValueError:  # More fields than any address of ours has.
+        return None
+    return found["key"][0] if "key" in found else None
 
 
 def key_hash(key: str) -> bytes:
@@ -70,18 +76,22 @@ def key_hash(key: str) -> bytes:
     return sha256(key.encode()).digest()
 
 
-async def ticket_user(app: App, user_id: str | None) -> User | None:
+async def ticket_user(app: App, ticket: Ticket) -> User | None:
     """
     Whom a ticket is for, as he is now.
 
     Raises:
-        Rejected: ticket_invalid, for who has no account any more or may not use it.
+        Rejected: ticket_invalid, for who has no account any more or may not use it;
+            session_changed, for who has logged out since, or has been: a ticket that outlived
+            its session would open a socket that outlives both.
     """
-    if user_id is None:
+    if ticket.user_id is None:
         return None
-    user = await users.find_user(app.db, user_id)
+    user = await users.find_user(app.db, ticket.user_id)
     if user is None or user.disabled_at is not None:
         raise Rejected("ticket_invalid")
+    if app.rooms.has_changed_since(user.id, ticket.issued_at):
+        raise Rejected("session_changed")
     return user
 
 
@@ -90,7 +100,7 @@ async def _enter(app: App, room_id: str, hello: HelloOp | None, connection: Conn
     ticket = tickets.read(
         app.secret, Purpose.ROOM, hello.ticket, room_id=room_id, now=app.clock.now()
     )
-    user = await ticket_user(app, ticket.user_id)
+    user = await ticket_user(app, ticket)
 
     def welcome(seq: int, person: Person | None, coins: int | None) -> bytes:
         can = _operations(app, room_id, user)
