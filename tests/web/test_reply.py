@@ -30,7 +30,7 @@ NOT_OVER_HTTP = {
     *("amount_out_of_range", "api_key_required", "delay_out_of_range", "payment_not_found"),
     *("refund_exceeds_payment",),
     # Asked for only by the command line, or excluded by the types of the API.
-    *("role_unknown", "user_not_found"),
+    "role_unknown",
 }
 
 
