@@ -190,13 +190,17 @@ class Catalog(msgspec.Struct, frozen=True, eq=False):
         Source: EU CPC Network, key principles on in-game virtual currencies, 21 March 2025.
         """
         assert coins >= 0
-        dearest = (
+        dearest = self.dearest(channel, country)
+        return Price(-(-coins * dearest.price.amount // dearest.coins), dearest.price.currency)
+
+    def dearest(self, channel: str = "web", country: str = ANY_COUNTRY) -> Package:
+        """The package whose coins are dearest: the rate of `money_value`, for who has to compute it."""
+        return (
             self._dearest_of.get((channel, country))
             or self._dearest_of.get((channel, ANY_COUNTRY))
             or self._dearest_of.get(("web", country))
             or self._dearest_of["web", ANY_COUNTRY]
         )
-        return Price(-(-coins * dearest.price.amount // dearest.coins), dearest.price.currency)
 
     def gift_item(self, id: str) -> GiftItem | None:
         """The item with this id, also one that is not enabled."""

@@ -101,7 +101,7 @@ async def test_what_one_says_likes_and_does_the_other_sees(town):
         await eve.page.wait_for_selector(".top-row:has-text('ana')")
         await eve.page.click(".segment:has-text('All time')")
         await eve.page.wait_for_selector(".segment[aria-pressed=true]:has-text('All time')")
-        assert "You have not sent a gift here yet." in await eve.page.inner_text(".top-sheet")
+        await eve.page.wait_for_selector(".top-sheet:has-text('You have not sent a gift here yet.')")
         await eve.page.keyboard.press("Escape")
         assert await eve.page.evaluate("() => document.activeElement.className") == "top-button"
 
@@ -205,5 +205,5 @@ async def test_the_room_s_scripts_are_small_and_its_first_view_is_quick(town):
     assert set(room_pages.SCRIPTS) <= names
     assert names - set(room_pages.SCRIPTS) <= {
         *("js/page.js", "js/core/forms.js", "js/elements/lg-balance.js"),
-        "js/elements/lg-preference.js",
+        *("js/elements/lg-worth.js", "js/elements/lg-preference.js"),
     }

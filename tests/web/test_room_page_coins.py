@@ -34,7 +34,7 @@ async def test_with_too_few_coins_one_recharges_in_place_and_presses_send_again(
 
         await page.click(".panel-send")
         await page.wait_for_selector(".recharge-exact")
-        assert "You need 12 more coins." in await page.inner_text(".recharge-need")
+        assert "You need 12 more coins ($0.13)" in await page.inner_text(".recharge-need")
         # The smallest that is enough is chosen, and the button says what it costs.
         assert await page.is_checked("#recharge-exact")
         assert await page.input_value(".recharge-amount") == "50"
@@ -52,7 +52,7 @@ async def test_with_too_few_coins_one_recharges_in_place_and_presses_send_again(
         await checkout.click("button[formaction$=confirm], form[action$=confirm] button")
         await page.bring_to_front()
         await page.wait_for_selector(".recharge-done:has-text('70 coins have arrived.')")
-        assert "You have 107 coins now." in await page.inner_text(".recharge-done")
+        assert "You have 107 coins now, about $1.15." in await page.inner_text(".recharge-done")
         assert await page.evaluate(FOCUS) == "button button-primary button-block"
         await ana.is_sound()
 

@@ -43,6 +43,12 @@ def words(found: Visitor, refusal: Rejected) -> str:
                 "That was too often in a short time. Try again in %(seconds)s seconds.",
                 seconds=refusal.facts["retry_after_seconds"],
             )
+        case "login_malformed":
+            return found.say(
+                "Write %(minimum)s to %(maximum)s of the letters a to z, digits, dots, dashes or "
+                "underscores.",
+                **refusal.facts,
+            )
         case "country_unknown":
             return found.say("Choose the country you live in.")
         case "birth_date_malformed":
@@ -57,7 +63,7 @@ def words(found: Visitor, refusal: Rejected) -> str:
                 "Only people of %(age)s or older may buy coins.", age=refusal.facts["minimum_age"]
             )
         case "password_wrong":
-            return found.say("This is not your password of now.")
+            return found.say("This is not your current password.")
         case "reset_token_invalid":
             return found.say("This link was used already, or is too old. Ask for a new one.")
         case "provider_unavailable":

@@ -12,7 +12,6 @@ from largesse.web.auth import AnyRequest
 from largesse.web.pages import frame
 from largesse.web.pages.covers import Cover, cover_of
 from largesse.web.pages.frame import Visitor
-from largesse.web.pages.worth import rate
 
 ROOMS_MAX = 60
 """Live rooms on the start page."""
@@ -40,7 +39,6 @@ async def get_home(request: AnyRequest) -> Response[Any]:
         followed=[card for card in cards if card.is_followed],
         cards=[card for card in cards if not card.is_followed],
         mine=mine,
-        rate=rate(found),
     )
 
 

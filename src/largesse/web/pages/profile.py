@@ -10,7 +10,7 @@ from largesse.identity import accounts as people
 from largesse.text import NICKNAME_LENGTH_MAX
 from largesse.web import accounts, auth, i18n
 from largesse.web.auth import AnyRequest
-from largesse.web.pages import forms, frame, worth
+from largesse.web.pages import forms, frame
 from largesse.web.pages.frame import Visitor
 
 SETTINGS = "/settings"
@@ -23,7 +23,7 @@ async def get_profile(request: AnyRequest) -> Response[Any]:
     found = await frame.visitor(request)
     user = frame.needs_login(found)
     roles = [_role(found, role) for role in user.roles]
-    return frame.page(found, "profile.html", rate=worth.rate(found), role_words=roles)
+    return frame.page(found, "profile.html", role_words=roles)
 
 
 @get(SETTINGS, include_in_schema=False)
@@ -32,7 +32,6 @@ async def get_settings(request: AnyRequest) -> Response[Any]:
     found = await frame.visitor(request)
     frame.needs_login(found)
     context: dict[str, Any] = {
-        "rate": worth.rate(found),
         "done": _done(found, request.query_params.get("done")),
         "languages": [(each, i18n.language_name(each)) for each in _languages(found)],
     }

@@ -15,7 +15,7 @@ from litestar.params import FromPath
 
 from largesse import clock, ids, recharge
 from largesse.books.chart import Environment
-from largesse.catalog import EXACT_PREFIX, Exact, Package
+from largesse.catalog import EXACT_PREFIX, Catalog, Exact, Package
 from largesse.errors import Rejected
 from largesse.identity import accounts
 from largesse.money import Price
@@ -24,7 +24,7 @@ from largesse.records.orders import Order
 from largesse.records.users import User
 from largesse.web import decode, i18n, reply
 from largesse.web.auth import AnyRequest
-from largesse.web.pages import forms, frame, worth
+from largesse.web.pages import forms, frame
 from largesse.web.pages.frame import Visitor
 
 CHANNEL = "web"
@@ -58,7 +58,7 @@ class Choice(msgspec.Struct, frozen=True, kw_only=True):
 
 @get("/recharge", include_in_schema=False)
 async def get_recharge(request: AnyRequest) -> Response[Any]:
-    """The form; `need` preselects the smallest package with so many coins."""
+    """The form; `need` preselects the cheapest way to so many coins."""
     found = await frame.visitor(request)
     user = frame.needs_login(found, "viewer")
     query = request.query_params
@@ -110,7 +110,6 @@ async def get_order(request: AnyRequest, order_id: FromPath[str]) -> Response[An
     if order is None or order.viewer_id != user.id:
         raise Rejected("order_not_found")
     context: dict[str, Any] = {
-        "rate": worth.rate(found),
         "order": order,
         "price_of": Price(order.amount, order.currency),
         "tax": Price(order.tax, order.currency),
@@ -160,7 +159,7 @@ async def _order_of(found: Visitor, user: User, key: str) -> tuple[Order | None,
 
 
 def _preselected(found: Visitor, user: User, need: int, asked: str, began: Order | None) -> Choice:
-    """What was begun; else what was asked for; else the smallest that covers the need."""
+    """What was begun; else what was asked for; else the cheapest that covers the need."""
     catalog, exact = found.app.catalog, found.app.catalog.exact(CHANNEL, user.country)
     provider = began.provider if began else next(iter(found.app.providers), "")
     wanted = began.package_id if began else asked
@@ -174,9 +173,19 @@ def _preselected(found: Visitor, user: User, need: int, asked: str, began: Order
         return Choice(package="", exact=typed, provider=provider)
     if package.id.startswith(EXACT_PREFIX):
         return Choice(package=EXACT, exact=str(package.coins), provider=provider)
-    if package.coins < need and typed:
+    if not wanted and typed and _is_exact_better(catalog, user, package, need, int(typed)):
         return Choice(package=EXACT, exact=typed, provider=provider)
     return Choice(package=package.id, exact=typed, provider=provider)
+
+
+def _is_exact_better(
+    catalog: Catalog, user: User, package: Package, need: int, amount: int
+) -> bool:
+    """Whether an exact amount covers more of the need than a package, or the same for less."""
+    if package.coins < need:
+        return True
+    price = catalog.exact_price(amount, CHANNEL, user.country)
+    return price is not None and amount >= need and price.amount < package.price.amount
 
 
 def _chosen(found: Visitor, user: User, choice: Choice) -> Package | None:
@@ -218,7 +227,6 @@ def _page(
     exact = app.catalog.exact(CHANNEL, user.country)
     exact_package = _chosen(found, user, msgspec.structs.replace(choice, package=EXACT))
     context: dict[str, Any] = {
-        "rate": worth.rate(found),
         "key": key,
         "choice": choice,
         "need": need,

@@ -280,7 +280,6 @@ async def _gift_page(
         refusal_text=None if refusal is None else forms.words(found, refusal),
         sent=next((gift for gift in own if gift.id == sent), None),
         own=own,
-        rate=rate(found),
         is_mine=_is_mine(found, room),
     )
 

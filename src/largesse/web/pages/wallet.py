@@ -15,7 +15,7 @@ from largesse.reports import HistoryFilter, HistoryRow, Kind
 from largesse.web import decode
 from largesse.web import wallet as api
 from largesse.web.auth import AnyRequest
-from largesse.web.pages import forms, frame, worth
+from largesse.web.pages import forms, frame
 from largesse.web.pages.frame import Visitor
 
 ROWS = 30
@@ -59,7 +59,6 @@ async def get_wallet(request: AnyRequest) -> Response[Any]:
     context: dict[str, Any] = {
         "wallet": purse,
         "month": totals.this_month,
-        "rate": worth.rate(found),
     }
     return frame.page(found, "wallet/wallet.html", rows=newest.rows, words=Words(found), **context)
 

@@ -1,12 +1,9 @@
 """What coins are worth, for scripts that have to say it of a number that only they know."""
 
-from fractions import Fraction
-
 from largesse.catalog import Package
 from largesse.web.pages.frame import Visitor
 
 
 def rate(found: Visitor) -> Package:
     """The package whose coins are dearest: the rate of `Catalog.money_value`."""
-    packages = found.app.catalog.packages("web", found.country)
-    return max(packages, key=lambda each: Fraction(each.price.amount, each.coins))
+    return found.app.catalog.dearest("web", found.country)

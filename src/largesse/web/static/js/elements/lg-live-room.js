@@ -69,7 +69,7 @@ class LiveRoom extends HTMLElement {
     this.top.facts = {room: room.id, user: user?.userId ?? null};
     if (!this.panel) return;
     this.panel.begin({items, rate, confirmFrom, quantityMax});
-    this.recharge.facts = {country, providers};
+    this.recharge.facts = {country, providers, rate};
     this.unwatch = watch((coins) => this.#wallet(coins));
   }
 

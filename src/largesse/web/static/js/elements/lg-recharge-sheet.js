@@ -11,9 +11,9 @@ import {alert, status} from "../core/announce.js";
 import {get, post} from "../core/api.js";
 import {t, tn} from "../core/i18n.js";
 import {newKey} from "../core/keys.js";
-import {coinsWorth, formatCoins, formatPrice} from "../core/money.js";
+import {formatCoins, formatPrice} from "../core/money.js";
 import {closeDialog, closeOutside} from "../room/dialogs.js";
-import {coins, coinsText, icon} from "../room/parts.js";
+import {coins, coinsText, icon, worthText} from "../room/parts.js";
 
 const ASK_EVERY = 2_000;
 const EXACT = "exact";
@@ -32,7 +32,7 @@ class RechargeSheet extends HTMLElement {
   #key = null;
   #timer;
 
-  /** {country, providers: [{id, name}]}; set by the room. */
+  /** {country, providers: [{id, name}], rate: {coins, amount, currency}}; set by the room. */
   facts = {country: "US", providers: []};
   /** Coins in the wallet; set by the room. */
   balance = 0;
@@ -68,13 +68,14 @@ class RechargeSheet extends HTMLElement {
     }
   }
 
-  /** The smallest that is enough, never more. */
+  /** The cheapest that is enough, never more. */
   #preselect() {
     if (!this.#prices) return;
     const {exact, packages} = this.#prices;
     this.#amount = exact ? Math.min(Math.max(this.#missing, exact.minimum_coins), exact.maximum_coins) : 0;
     const enough = packages.find((each) => each.coins + each.bonus_coins >= this.#missing);
-    const isExactLess = exact && this.#missing > 0 && this.#amount >= this.#missing && !(enough?.coins <= this.#amount);
+    const isExactEnough = exact && this.#missing > 0 && this.#amount >= this.#missing;
+    const isExactLess = isExactEnough && !(enough?.price.amount <= this.#exactPrice(exact).amount);
     this.#choose(isExactLess ? EXACT : (enough ?? packages.at(-1)).id);
   }
 
@@ -189,7 +190,7 @@ class RechargeSheet extends HTMLElement {
     const chosen = this.#chosen();
     const pay = chosen ? t("Pay %(price)s", {price: formatPrice(chosen.price)}) : t("Pay");
     return html`<form class="sheet-body recharge-form" id="recharge-form" @submit=${this.#pay}>
-        ${this.#missing ? html`<p class="recharge-need">${tn("You need %(n)s more coin.", "You need %(n)s more coins.", this.#missing)}</p>` : nothing}
+        ${this.#missing ? html`<p class="recharge-need">${tn("You need %(n)s more coin (%(price)s)", "You need %(n)s more coins (%(price)s)", this.#missing, {price: worthText(this.#missing, this.facts.rate)})}</p>` : nothing}
         <fieldset class="choices choices-list recharge-packages"><legend class="visually-hidden">${t("How many coins")}</legend>
           ${this.#prices.exact ? this.#exact(this.#prices.exact) : nothing}
           ${this.#prices.packages.map((each) => this.#package(each))}
@@ -216,7 +217,7 @@ class RechargeSheet extends HTMLElement {
   }
 
   #package({id, coins: bought, bonus_coins: bonus, price}) {
-    const each = formatPrice(coinsWorth(100, {coins: bought, ...price}));
+    const each = formatPrice({...price, amount: Math.round((100 * price.amount) / bought)});
     return html`<label class="choice"><input type="radio" name="package" value=${id} @change=${() => this.#choose(id)}>
       <span class="choice-text"><span class="strong">${coins(bought)}</span>${bonus ? html`<span class="small">${t("and %(coins)s on top", {coins: coinsText(bonus)})}</span>` : nothing}<span class="soft small">${t("%(price)s per 100", {price: each})}</span></span>
       <span class="strong price recharge-price">${formatPrice(price)}</span></label>`;
@@ -231,7 +232,7 @@ class RechargeSheet extends HTMLElement {
     if (found === "credited") {
       return html`<div class="sheet-body recharge-done">${icon("good", "l")}
         <p class="recharge-big">${tn("%(n)s coin has arrived.", "%(n)s coins have arrived.", bought + bonus)}</p>
-        <p class="soft">${t("You have %(coins)s now.", {coins: coinsText(this.balance)})}</p>
+        <p class="soft">${t("You have %(coins)s now, about %(price)s.", {coins: coinsText(this.balance), price: worthText(this.balance, this.facts.rate)})}</p>
         <button class="button button-primary button-block" type="button" @click=${closeDialog}>${t("Back to the gift")}</button></div>`;
     }
     if (ENDS.has(found)) {
