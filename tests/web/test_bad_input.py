@@ -9,6 +9,7 @@ import pytest
 import pytest_asyncio
 
 from largesse.clock import DAY, HOUR, milliseconds
+from largesse.web import decode
 from largesse.web.reply import REFUSALS
 from tests.web import worlds
 from tests.web.worlds import World
@@ -289,3 +290,29 @@ async def test_every_refusal_of_the_gift_route_is_in_the_table():
         *("insufficient_coins", "session_required", "session_expired", "role_required"),
         *("body_not_json", "body_invalid", "body_too_large", "unknown_field"),
     }
+
+
+@pytest.mark.parametrize(
+    "place",
+    [(10**30, "0" * 32), (-1, "0" * 32), (1, "nonsense"), (1, "0" * 32 + "\n"), (1, "\0"), "0", 1],
+    ids=repr,
+)
+async def test_a_cursor_that_somebody_made_up_is_none_of_ours(world, place):
+    people = world.people
+    bob, max = people["bob"].headers, people["max"].headers
+    lists = [
+        ("/v1/rooms", "rooms", bob),
+        ("/v1/orders", "orders", bob),
+        ("/v1/wallet/history", "history", bob),
+        (f"/v1/rooms/{world.words['{room}']}/gifts", "gifts", bob),
+        ("/v1/earnings/gifts", "earnings", bob),
+        ("/creator", "rooms", bob),
+        ("/v1/operator/orders", "orders", max),
+        ("/operator/users", "users", max),
+    ]
+    for path, name, headers in lists:
+        cursor = decode.to_cursor(name, place)
+        if not path.startswith("/v1/"):
+            headers = {"cookie": f"largesse_session={headers['authorization'].split()[1]}"}
+        answer = await world.client.get(path, params={"cursor": cursor}, headers=headers)
+        assert (answer.status_code, answer.json()["code"]) == (400, "cursor_invalid"), path

@@ -100,11 +100,17 @@ async def test_a_key_that_is_taken_back_closes_what_it_opened(world):
         await goes.op("snapshot")
         path = f"/v1/display-keys/{lost['id']}"
         assert (await world.client.delete(path, headers=world.bob.headers)).status_code == 204
+        assert (await goes.op("refused"))["code"] == "ticket_invalid"
         assert await goes.close_code() == 4401
         await stays.say("ping")
         await stays.op("pong")
         again = await world.client.delete(path, headers=world.bob.headers)
     assert again.json()["code"] == "display_key_not_found"
+    for nonsense in ("nonsense", "%00", lost["id"] + "00"):
+        answer = await world.client.delete(
+            f"/v1/display-keys/{nonsense}", headers=world.bob.headers
+        )
+        assert (answer.status_code, answer.json()["code"]) == (404, "display_key_not_found")
 
 
 async def test_keys_are_listed_without_themselves_and_for_their_creator_only(world):

@@ -5,6 +5,7 @@ import re
 import msgspec
 import pytest
 
+from largesse.limits import RATES
 from largesse.notify.mail import PrintedMailer
 from largesse.web import auth
 from tests.web.readers import reader
@@ -237,3 +238,14 @@ async def test_a_place_in_letters_that_no_header_can_hold_is_gone_to_all_the_sam
         done = await someone.send(opened, "/login", login="mira", password=PASSWORD, next=next)
         assert (done.status, done.location) == (303, location)
         assert await who(someone) == "mira"
+
+
+async def test_a_page_that_refuses_says_as_much_to_programs_as_an_answer_of_the_api(world):
+    async with reader(world) as someone:
+        wrong = await someone.post("/help", {})
+        assert (wrong.status, wrong.headers["allow"]) == (405, "GET, OPTIONS")
+        world.app.limiter.take("read", "127.0.0.1", world.clock.now())
+        pages = [await someone.get("/help") for _ in range(RATES["read"].burst)]
+    assert pages[-2].status == 200
+    assert (pages[-1].status, pages[-1].headers["retry-after"]) == (429, "1")
+    assert "require-trusted-types-for" in pages[-1].headers["content-security-policy"]

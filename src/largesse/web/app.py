@@ -60,6 +60,10 @@ ROUTES: tuple[ControllerRouterHandler, ...] = (
 )
 
 
+FOR_PAGES_TOO = ("allow", "retry-after")
+"""Headers of a refusal that a page that says it has as well."""
+
+
 class StrictRequest(Request[Any, Any, Any]):
     """Litestar's request, whose JSON is decoded straight and strictly into the handler's struct."""
 
@@ -127,14 +131,16 @@ def on_exception(request: AnyRequest, error: Exception) -> Response[Any]:
     """Every refusal and every fault behind Litestar, in our words: a page for a person."""
     if isinstance(error, frame.Redirected):
         return frame.see(error.location)
-    said = _in_our_words(error)
-    if frame.wants_page(request):
-        refusal = reply.refusal_or_fault(said, request_id=auth.request_id_of(request))
-        return frame.refusal_page(request, refusal)
-    answer = reply.of_error(said, request_id=auth.request_id_of(request))
+    request_id = auth.request_id_of(request)
+    refusal = reply.refusal_or_fault(_in_our_words(error), request_id=request_id)
+    answer = reply.problem(refusal.code, refusal.facts, request_id=request_id)
     headers = {name.decode(): value.decode() for name, value in answer.headers}
     if isinstance(error, MethodNotAllowedException) and error.headers:
         headers |= {name.lower(): value for name, value in error.headers.items()}
+    if frame.wants_page(request):
+        page = frame.refusal_page(request, refusal)
+        page.headers.update({name: headers[name] for name in FOR_PAGES_TOO if name in headers})
+        return page
     media_type = headers.pop("content-type")
     return Response(answer.body, status_code=answer.status, headers=headers, media_type=media_type)
 

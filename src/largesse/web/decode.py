@@ -2,14 +2,22 @@
 
 import base64
 import re
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import msgspec
+from msgspec import Meta
 
 from largesse import ids
 from largesse.errors import Rejected
 
 T = TypeVar("T")
+
+_Instant = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+_Id = Annotated[str, Meta(pattern=r"^[0-9a-f]{32}\Z")]
+Place: type[tuple[int, str]] = tuple[_Instant, _Id]
+"""A place in a list in the order of time: when, and the id of what was last. Anyone can write one."""
+EventPlace: type[tuple[int, str]] = tuple[_Instant, str]
+"""The same in a list of what providers told us, whose ids are theirs."""
 
 _AT_PATH = re.compile(r" - at `\$\.?(?P<path>.*)`$", re.DOTALL)
 _UNKNOWN_FIELD = re.compile(r"Object contains unknown field `(?P<name>.*)`$", re.DOTALL)

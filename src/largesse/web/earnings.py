@@ -93,7 +93,7 @@ async def get_earned_gifts(
         creator_id=creator.id,
         room_id=room_id,
         country=creator.country,
-        before=decode.cursor(cursor, "earnings", tuple[int, str]),
+        before=decode.cursor(cursor, "earnings", decode.Place),
         limit=limit,
     )
     return EarnedGiftsAnswer(

@@ -168,7 +168,7 @@ async def get_room_gifts(
         app.catalog,
         room_id=found_id,
         country=country,
-        before=decode.cursor(cursor, "gifts", tuple[int, str]),
+        before=decode.cursor(cursor, "gifts", decode.Place),
         limit=limit,
     )
     return GiftsAnswer(tuple(gifts), None if place is None else decode.to_cursor("gifts", place))

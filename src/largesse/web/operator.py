@@ -112,7 +112,7 @@ async def get_operator_orders(
     limit: Limit = PAGE_LIMIT,
 ) -> orders.OrdersAnswer:
     app = auth.app_of(request)
-    before = decode.cursor(cursor, "orders", tuple[int, str])
+    before = decode.cursor(cursor, "orders", decode.Place)
     found = await order_records.recent(app.db, status=status, before=before, limit=limit)
     return orders.page(found, limit)
 
@@ -130,7 +130,7 @@ async def get_inbox(
     request: AnyRequest, cursor: Cursor = None, limit: Limit = PAGE_LIMIT
 ) -> InboxAnswer:
     app = auth.app_of(request)
-    before = decode.cursor(cursor, "inbox", tuple[int, str])
+    before = decode.cursor(cursor, "inbox", decode.EventPlace)
     found = await inbox_records.recent(app.db, before=before, limit=limit)
     last = found[-1] if len(found) == limit else None
     return InboxAnswer(

@@ -200,7 +200,7 @@ async def get_orders(
 ) -> OrdersAnswer:
     viewer = auth.user_of(request)
     app = auth.app_of(request)
-    before = decode.cursor(cursor, "orders", tuple[int, str])
+    before = decode.cursor(cursor, "orders", decode.Place)
     found = await records.of_viewer(app.db, viewer.id, before=before, limit=limit)
     return page(found, limit)
 

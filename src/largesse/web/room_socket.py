@@ -20,6 +20,7 @@ from largesse.rooms.hub import Watcher
 from largesse.rooms.room import Person
 from largesse.rooms.tickets import Purpose, Ticket
 from largesse.rooms.wire import ChatOp, FollowOp, GiftOp, HelloOp, LikeOp, PingOp, ShareOp
+from largesse.web import reply
 from largesse.web.conversation import CLOSES, Act, Conversation, Seat
 from largesse.web.gift_lane import GiftRequest, give
 from largesse.web.socket import Connection, Opening, Receiver, is_foreign
@@ -125,11 +126,7 @@ async def _enter_by_key(
         # A key that is none counts as a token that is none.
         app.limiter.take("session", connection.address, app.clock.now())
         raise Rejected("ticket_invalid")
-    room = await app.rooms.find(room_id)
-    if room is None:
-        raise Rejected("room_not_found")
-    if room.creator_id != found.creator_id:
-        raise Rejected("ticket_invalid")
+    # Before anything is waited for: the key may be taken back meanwhile.
     shown = _shown.setdefault(found.id, set())
     shown.add(connection)
 
@@ -139,6 +136,11 @@ async def _enter_by_key(
             _shown.pop(found.id, None)
 
     try:
+        room = await app.rooms.find(room_id)
+        if room is None:
+            raise Rejected("room_not_found")
+        if room.creator_id != found.creator_id:
+            raise Rejected("ticket_invalid")
         watcher = await app.rooms.watch(room_id, connection, None, is_audience=False)
     except BaseException:
         left()
@@ -148,7 +150,9 @@ async def _enter_by_key(
 
 def forget_key(key_id: str) -> None:
     """The key is taken back: whoever shows something by it does so no longer."""
+    farewell = messages.refused(None, "ticket_invalid", reply.detail("ticket_invalid", {}), {})
     for connection in _shown.pop(key_id, set()):
+        connection.send(farewell)
         connection.close(CLOSES["ticket_invalid"], "ticket_invalid")
 
 

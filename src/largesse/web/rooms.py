@@ -77,7 +77,7 @@ async def get_rooms(
     request: AnyRequest, live: Live = None, cursor: Cursor = None, limit: Limit = PAGE_LIMIT
 ) -> RoomsAnswer:
     app = auth.anyone(request)
-    before = decode.cursor(cursor, "rooms", tuple[int, str])
+    before = decode.cursor(cursor, "rooms", decode.Place)
     found = await records.list_rooms(app.db, is_live=live, before=before, limit=limit)
     creators = await users.find_users(app.db, [room.creator_id for room in found])
     last = found[-1] if len(found) == limit else None

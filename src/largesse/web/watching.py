@@ -182,7 +182,8 @@ async def get_display_keys(request: AnyRequest) -> DisplayKeysAnswer:
     responses=refusals("role_required", "display_key_not_found", session=True),
 )
 async def delete_display_key(request: AnyRequest, key_id: FromPath[str]) -> None:
-    await drop_display_key(auth.app_of(request), auth.user_of(request), key_id)
+    found_id = decode.id_or_rejected(key_id, "display_key_not_found")
+    await drop_display_key(auth.app_of(request), auth.user_of(request), found_id)
 
 
 async def new_display_key(app: App, creator: User, name: str) -> tuple[DisplayKey, str]:

@@ -185,7 +185,7 @@ async def get_room(request: AnyRequest, room_id: FromPath[str]) -> Response[Any]
         creator_id=user.id,
         room_id=room.id,
         country=user.country,
-        before=decode.cursor(request.query_params.get("cursor"), "earnings", tuple[int, str]),
+        before=decode.cursor(request.query_params.get("cursor"), "earnings", decode.Place),
         limit=GIFTS_PER_PAGE,
     )
     summary = await studio.summary(app.db, room, now=app.clock.now())
@@ -217,7 +217,7 @@ async def get_earnings(request: AnyRequest) -> Response[Any]:
         app.catalog,
         creator_id=user.id,
         country=user.country,
-        before=decode.cursor(request.query_params.get("cursor"), "earnings", tuple[int, str]),
+        before=decode.cursor(request.query_params.get("cursor"), "earnings", decode.Place),
         limit=GIFTS_PER_PAGE,
     )
     stretch = Stretch(creator_id=user.id, since=since)
@@ -317,7 +317,7 @@ async def _home(
     lives = await rooms.list_rooms(
         app.db,
         creator_id=user.id,
-        before=decode.cursor(cursor, "rooms", tuple[int, str]),
+        before=decode.cursor(cursor, "rooms", decode.Place),
         limit=ROOMS_PER_PAGE,
     )
     rows = [

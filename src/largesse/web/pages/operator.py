@@ -124,7 +124,7 @@ async def get_users(request: AnyRequest) -> Response[Any]:
     people = await users.list_users(
         found.app.db,
         search=search,
-        before=decode.cursor(cursor, "users", tuple[int, str]),
+        before=decode.cursor(cursor, "users", decode.Place),
         limit=ROWS,
     )
     last = people[-1] if len(people) == ROWS else None
@@ -179,7 +179,7 @@ async def get_orders(request: AnyRequest) -> Response[Any]:
     rows = await orders.recent(
         found.app.db,
         status=status,
-        before=decode.cursor(cursor, "orders", tuple[int, str]),
+        before=decode.cursor(cursor, "orders", decode.Place),
         limit=ROWS,
     )
     last = rows[-1] if len(rows) == ROWS else None
@@ -227,7 +227,7 @@ async def get_inbox(request: AnyRequest) -> Response[Any]:
     events = await inbox.recent(
         found.app.db,
         is_handled=None if which is None else which == "handled",
-        before=decode.cursor(cursor, "inbox", tuple[int, str]),
+        before=decode.cursor(cursor, "inbox", decode.EventPlace),
         limit=ROWS,
     )
     last = events[-1] if len(events) == ROWS else None
@@ -253,7 +253,7 @@ async def get_rooms(request: AnyRequest) -> Response[Any]:
     lives = await rooms.list_rooms(
         app.db,
         is_live=None if which is None else which == "live",
-        before=decode.cursor(cursor, "rooms", tuple[int, str]),
+        before=decode.cursor(cursor, "rooms", decode.Place),
         limit=ROWS,
     )
     last = lives[-1] if len(lives) == ROWS else None
