@@ -168,7 +168,7 @@ async def test_back_from_the_checkout_and_a_double_click_make_one_order(town, ja
     async with browser_at(town) as browser:
         visit = await browser.visit(person=town.ana, javascript=javascript)
         page = visit.page
-        await page.goto("/recharge?need=300")
+        await page.goto("/recharge?need=350")
         await page.get_by_role("button", name="Pay $3.74").dblclick(no_wait_after=True)
         await page.wait_for_url("**/sandbox/payments/*")
         checkout = page.url
@@ -219,7 +219,7 @@ async def test_every_page_is_sound_in_every_size_and_scheme(town):
     [order] = await orders_of(town)
     paths = (
         *("/profile", "/settings", "/settings/name", "/settings/password", "/settings/privacy"),
-        *("/help", "/wallet", "/wallet/history?kind=gift", "/recharge?need=300"),
+        *("/help", "/wallet", "/wallet/history?kind=gift", "/recharge?need=350"),
         f"/orders/{order['id']}",
     )
     async with browser_at(town) as browser:

@@ -101,7 +101,9 @@ async def test_what_one_says_likes_and_does_the_other_sees(town):
         await eve.page.wait_for_selector(".top-row:has-text('ana')")
         await eve.page.click(".segment:has-text('All time')")
         await eve.page.wait_for_selector(".segment[aria-pressed=true]:has-text('All time')")
-        await eve.page.wait_for_selector(".top-sheet:has-text('You have not sent a gift here yet.')")
+        await eve.page.wait_for_selector(
+            ".top-sheet:has-text('You have not sent a gift here yet.')"
+        )
         await eve.page.keyboard.press("Escape")
         assert await eve.page.evaluate("() => document.activeElement.className") == "top-button"
 

@@ -159,7 +159,7 @@ async def _order_of(found: Visitor, user: User, key: str) -> tuple[Order | None,
 
 
 def _preselected(found: Visitor, user: User, need: int, asked: str, began: Order | None) -> Choice:
-    """What was begun; else what was asked for; else the cheapest that covers the need."""
+    """What was begun; else what was asked for; else the cheapest that covers the need, if any does."""
     catalog, exact = found.app.catalog, found.app.catalog.exact(CHANNEL, user.country)
     provider = began.provider if began else next(iter(found.app.providers), "")
     wanted = began.package_id if began else asked
@@ -173,15 +173,24 @@ def _preselected(found: Visitor, user: User, need: int, asked: str, began: Order
         return Choice(package="", exact=typed, provider=provider)
     if package.id.startswith(EXACT_PREFIX):
         return Choice(package=EXACT, exact=str(package.coins), provider=provider)
+    if not wanted and need > _most(found, user):
+        return Choice(package="", exact=typed, provider=provider)
     if not wanted and typed and _is_exact_better(catalog, user, package, need, int(typed)):
         return Choice(package=EXACT, exact=typed, provider=provider)
     return Choice(package=package.id, exact=typed, provider=provider)
 
 
+def _most(found: Visitor, user: User) -> int:
+    """How many coins one order can have."""
+    exact = found.app.catalog.exact(CHANNEL, user.country)
+    sold = [package.coins for package in found.app.catalog.packages(CHANNEL, user.country)]
+    return max([0 if exact is None else exact.maximum, *sold])
+
+
 def _is_exact_better(
     catalog: Catalog, user: User, package: Package, need: int, amount: int
 ) -> bool:
-    """Whether an exact amount covers more of the need than a package, or the same for less."""
+    """Whether an exact amount covers the need where a package does not, or for less."""
     if package.coins < need:
         return True
     price = catalog.exact_price(amount, CHANNEL, user.country)
@@ -230,6 +239,7 @@ def _page(
         "key": key,
         "choice": choice,
         "need": need,
+        "is_too_much": need > _most(found, user),
         "began": began,
         "began_price": began and Price(began.amount, began.currency),
         "is_asked_again": is_asked_again,

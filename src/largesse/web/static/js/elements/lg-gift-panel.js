@@ -126,16 +126,20 @@ class GiftPanel extends HTMLElement {
     this.#selected = item;
     this.#isConfirming = false;
     this.#problem = "";
-    this.#draw();
-    // The footer has grown with the choice, and must not hide it.
-    this.querySelector(".gift-tile.is-selected")?.scrollIntoView({block: "nearest"});
+    this.#drawChoice();
   }
 
   #choose(quantity) {
     this.#quantity = quantity;
     this.#isOther = false;
     this.#isConfirming = false;
+    this.#drawChoice();
+  }
+
+  #drawChoice() {
     this.#draw();
+    // The footer has grown with the choice, and must not hide it.
+    this.querySelector(".gift-tile.is-selected")?.scrollIntoView({block: "nearest"});
   }
 
   #chooseOther() {

@@ -68,7 +68,7 @@ class RechargeSheet extends HTMLElement {
     }
   }
 
-  /** The cheapest that is enough, never more. */
+  /** The cheapest that is enough, never more; nothing, where all that is sold at once is too little. */
   #preselect() {
     if (!this.#prices) return;
     const {exact, packages} = this.#prices;
@@ -76,7 +76,12 @@ class RechargeSheet extends HTMLElement {
     const enough = packages.find((each) => each.coins + each.bonus_coins >= this.#missing);
     const isExactEnough = exact && this.#missing > 0 && this.#amount >= this.#missing;
     const isExactLess = isExactEnough && !(enough?.price.amount <= this.#exactPrice(exact).amount);
-    this.#choose(isExactLess ? EXACT : (enough ?? packages.at(-1)).id);
+    this.#choose(isExactLess ? EXACT : enough?.id);
+  }
+
+  #isTooMuch() {
+    const {exact, packages} = this.#prices;
+    return this.#missing > Math.max(exact?.maximum_coins ?? 0, ...packages.map((each) => each.coins + each.bonus_coins));
   }
 
   #choose(choice) {
@@ -190,7 +195,7 @@ class RechargeSheet extends HTMLElement {
     const chosen = this.#chosen();
     const pay = chosen ? t("Pay %(price)s", {price: formatPrice(chosen.price)}) : t("Pay");
     return html`<form class="sheet-body recharge-form" id="recharge-form" @submit=${this.#pay}>
-        ${this.#missing ? html`<p class="recharge-need">${tn("You need %(n)s more coin (%(price)s)", "You need %(n)s more coins (%(price)s)", this.#missing, {price: worthText(this.#missing, this.facts.rate)})}</p>` : nothing}
+        ${this.#missing ? html`<p class="recharge-need">${tn("You need %(n)s more coin (%(price)s)", "You need %(n)s more coins (%(price)s)", this.#missing, {price: worthText(this.#missing, this.facts.rate)})}${this.#isTooMuch() ? html`<span class="soft small">${t("That is more than one recharge buys.")}</span>` : nothing}</p>` : nothing}
         <fieldset class="choices choices-list recharge-packages"><legend class="visually-hidden">${t("How many coins")}</legend>
           ${this.#prices.exact ? this.#exact(this.#prices.exact) : nothing}
           ${this.#prices.packages.map((each) => this.#package(each))}
