@@ -256,3 +256,13 @@ async def test_hostile_names_and_titles_are_only_words(world):
             assert page.status == 200
             assert "<script>alert" not in page.html
             assert "alert(1)" in page.html
+
+
+async def test_a_creator_who_is_shut_out_is_live_no_longer(world):
+    await world.give_coins(world.ana, 5)
+    path = f"/operator/users/{world.bob.id}"
+    async with reader(world, world.olga) as olga:
+        await olga.send(await olga.get(path), f"{path}/disable")
+    room = (await world.client.get(f"/v1/rooms/{world.room_id}")).json()
+    refused = await world.gift(world.ana, world.room_id)
+    assert (room["is_live"], refused.json()["code"]) == (False, "room_ended")

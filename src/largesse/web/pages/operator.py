@@ -147,7 +147,7 @@ async def get_user(request: AnyRequest, user_id: FromPath[str]) -> Response[Any]
 
 @post("/operator/users/{user_id:str}/disable", include_in_schema=False)
 async def post_disable(request: AnyRequest, user_id: FromPath[str]) -> Response[Any]:
-    """Shut a person out: every session ends."""
+    """Shut a person out: every session ends, and so does his live, for he could not end it."""
     found = await _operator(request)
     await frame.form(request, found)
     assert found.user is not None
@@ -157,6 +157,8 @@ async def post_disable(request: AnyRequest, user_id: FromPath[str]) -> Response[
         await accounts.disable(app.db, user_id=user.id, by=found.user.id, now=app.clock.now())
     except Rejected as refusal:
         return await _user_page(found, user, refusal)
+    for room in await rooms.list_rooms(app.db, creator_id=user.id, is_live=True, limit=1):
+        await app.rooms.end(room.id, None, app.clock.now())
     return frame.see(f"/operator/users/{user.id}")
 
 
