@@ -104,6 +104,15 @@ async def test_a_page_makes_markup_through_templates_only_and_forms_lead_nowhere
     assert headers["referrer-policy"] == "same-origin"
 
 
+@pytest.mark.parametrize("path", ["/", "/v1/rooms", "/livez", "/nothing"])
+async def test_what_may_be_read_may_be_asked_about_without_its_body(world, path):
+    asked, read = await world.client.head(path), await world.client.get(path)
+
+    assert asked.status_code == read.status_code
+    assert asked.content == b""
+    assert asked.headers["content-type"] == read.headers["content-type"]
+
+
 async def test_the_gift_lane_has_the_same_headers(world):
     answer = await world.gift(world.ana, world.room_id)
 

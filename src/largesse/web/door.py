@@ -60,6 +60,9 @@ def create(app: App, inner: Any) -> Asgi:
         if room_id is not None:
             await lane(scope, receive, send, room_id, [*api_headers, named])
             return
+        if scope["method"] == "HEAD":
+            # What may be read may be asked about; the server itself leaves the body out.
+            scope = {**scope, "method": "GET"}
         await guarded(inner, scope, receive, send, [*api_headers, named], [*page_headers, named])
 
     return door
