@@ -356,6 +356,23 @@ async def test_the_history_is_filtered_by_a_form_and_leads_through_its_pages(wor
         assert (await ana.get("/wallet/history?cursor=made-up")).status == 400
 
 
+async def test_the_history_names_a_creator_as_his_room_does(world):
+    await world.client.patch("/v1/me", json={"nickname": "Bo sings"}, headers=world.bob.headers)
+    await world.recharge(world.ana, "coins-70")
+    await world.gift(world.ana, world.room_id)
+    async with reader(world, world.ana) as ana:
+        for path in ("/wallet", "/wallet/history"):
+            assert "to Bo sings" in (await ana.get(path)).words
+
+
+async def test_nothing_yet_is_not_nothing_like_this(world):
+    async with reader(world, world.ana) as ana:
+        empty = await ana.get("/wallet/history")
+        filtered = await ana.get("/wallet/history?kind=gift")
+    assert "Nothing has moved yet" in empty.words
+    assert "Nothing here" in filtered.words
+
+
 async def test_every_amount_of_coins_has_its_money_beside_it(world):
     await world.recharge(world.ana, "coins-700")
     await world.gift(world.ana, world.room_id, quantity=5)

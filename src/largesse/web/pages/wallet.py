@@ -1,5 +1,6 @@
 """The wallet: what is there, and where it came from and went."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, get_args
 from urllib.parse import urlencode
@@ -10,6 +11,7 @@ from litestar import Response, get
 from largesse import clock, reports
 from largesse.errors import Rejected
 from largesse.money import Price
+from largesse.records import users
 from largesse.records.users import User
 from largesse.reports import HistoryFilter, HistoryRow, Kind
 from largesse.web import decode
@@ -59,8 +61,10 @@ async def get_wallet(request: AnyRequest) -> Response[Any]:
     context: dict[str, Any] = {
         "wallet": purse,
         "month": totals.this_month,
+        "rows": newest.rows,
+        "words": await _words(found, newest.rows),
     }
-    return frame.page(found, "wallet/wallet.html", rows=newest.rows, words=Words(found), **context)
+    return frame.page(found, "wallet/wallet.html", **context)
 
 
 @get("/wallet/history", include_in_schema=False)
@@ -91,7 +95,7 @@ async def get_history(request: AnyRequest) -> Response[Any]:
         status=status,
         rows=page.rows,
         errors=errors,
-        words=Words(found),
+        words=await _words(found, page.rows),
         **context,
     )
 
@@ -111,6 +115,12 @@ async def _history(
         limit=limit,
         filter=filter,
     )
+
+
+async def _words(found: Visitor, rows: Sequence[HistoryRow]) -> "Words":
+    creators = {row.gift.creator_id for row in rows if row.gift and row.gift.creator_id}
+    people = await users.find_users(found.app.db, sorted(creators))
+    return Words(found, {id: person.name for id, person in people.items()})
 
 
 def _filter(found: Visitor, asked: dict[str, str], errors: dict[str, str]) -> HistoryFilter:
@@ -140,6 +150,14 @@ class Words(msgspec.Struct, frozen=True):
     """What the template of movements says of a row."""
 
     found: Visitor
+    names: dict[str, str]
+    """Of the creators in the rows, the name that everybody sees."""
+
+    def creator(self, row: HistoryRow) -> str:
+        """Who was given it; "" where nobody was, or nobody knows any longer."""
+        if row.gift is None or row.gift.creator_id is None:
+            return ""
+        return self.names.get(row.gift.creator_id, "")
 
     def title(self, row: HistoryRow) -> str:
         """What it was."""
