@@ -45,6 +45,11 @@ from largesse.rooms.room import (
 
 TURN_SECONDS = 0.02
 """Between the beginnings of two turns of the loop, at least: each may be a write to the disk."""
+TURN_REST = 10
+"""
+A turn that was long is followed by a pause of so many times its length, up to `TELL_SECONDS`: it
+shares the process with the gifts, and nobody is told more often than that anyway.
+"""
 TELL_SECONDS = 0.1
 """Between two times that a room's watchers are told something, and between two ticks of a room."""
 TELL_BYTES_PER_SECOND = 32 * 1024 * 1024
@@ -105,7 +110,7 @@ class RoomLoop:
         self._unwritten: _Unwritten | None = None
         self._changes_unwritten = 0
         self._is_stopping = self._is_failing = False
-        self._turned_at = self._kept_house_at = 0.0
+        self._turn_at = self._kept_house_at = 0.0
 
     def end(self, room_id: str, action_id: int) -> None:
         """A room is over: tell it once every gift before it is told."""
@@ -150,19 +155,21 @@ class RoomLoop:
                     await self._open.awake.wait()
             except TimeoutError:
                 pass
-        pause = self._turned_at + TURN_SECONDS - _time()
+        pause = self._turn_at - _time()
         if pause > 0:
             await asyncio.sleep(pause)
 
     async def _try_turn(self) -> bool:
         """A turn; whether there is more to do at once. What fails is tried again, and told once."""
         self._open.awake.clear()
-        self._turned_at = _time()
+        began = _time()
         try:
             if self._written_to == NOWHERE:
                 await self._begin()
             has_more = await self._turn()
             self._is_failing = False
+            rest = min(TELL_SECONDS, (_time() - began) * TURN_REST)
+            self._turn_at = began + max(TURN_SECONDS, rest)
             return has_more
         except (RecordsUnavailable, LedgerUnavailable) as error:
             if not self._is_failing:
