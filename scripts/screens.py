@@ -29,6 +29,9 @@ QUALITY = 82
 WARM_UP_SECONDS = 25
 """So long the audience plays before the first picture, so that rooms have a past."""
 
+SETTLE_MILLISECONDS = 700
+"""What slides in has arrived by then."""
+
 Scene = Callable[[Page], Awaitable[None]]
 
 
@@ -89,6 +92,7 @@ async def take(url: str, wanted: set[str]) -> None:
                     async with logged_in(browser, url, login, scheme, options) as page:
                         for name, scene in mine.items():
                             await scene(page)
+                            await page.wait_for_timeout(SETTLE_MILLISECONDS)
                             file = SCREENS / f"{name}-{device}-{scheme}.jpg"
                             await page.screenshot(path=file, type="jpeg", quality=QUALITY)
                             print(f"  {file.name}", flush=True)
@@ -112,7 +116,10 @@ async def logged_in(
 
 
 async def prepare(url: str) -> str:
-    """`viewer` has coins, `creator` is live and has gifts: by the API, as anybody. The room's id."""
+    """
+    `viewer` has coins, `creator` was live and is live again, with gifts: by the API, as anybody. The
+    id of the room that is over.
+    """
     async with httpx.AsyncClient(base_url=url, timeout=20, trust_env=False) as client:
 
         async def session(login: str) -> dict[str, str]:
@@ -127,15 +134,23 @@ async def prepare(url: str) -> str:
             order = (await client.post("/v1/orders", json=body, headers=headers)).raise_for_status()
             await client.post(f"{order.json()['checkout_url']}/confirm")
             await credited(client, order.json()["id"], viewer)
-        room = await client.post("/v1/rooms", json={"title": "Watercolours, live"}, headers=creator)
-        room_id: str = room.raise_for_status().json()["id"]
-        for n, (item, quantity) in enumerate((("rose", 5), ("cookie", 1), ("rose", 20))):
-            await client.post(
-                f"/v1/rooms/{room_id}/gifts",
-                json={"item_id": item, "quantity": quantity},
-                headers=viewer | {"idempotency-key": f"screens gift {n}"},
-            )
-        return room_id
+
+        async def live(title: str) -> str:
+            headers = creator | {"content-type": "application/json"}
+            room = await client.post("/v1/rooms", json={"title": title}, headers=headers)
+            room_id: str = room.raise_for_status().json()["id"]
+            for n, (item, quantity) in enumerate((("rose", 5), ("cookie", 1), ("rose", 20))):
+                await client.post(
+                    f"/v1/rooms/{room_id}/gifts",
+                    json={"item_id": item, "quantity": quantity},
+                    headers=viewer | {"idempotency-key": f"screens {title} {n}"},
+                )
+            return room_id
+
+        over = await live("Ink and tea")
+        await client.post(f"/v1/rooms/{over}/end", headers=creator)
+        await live("Watercolours, live")
+        return over
 
 
 async def credited(client: httpx.AsyncClient, order_id: str, viewer: dict[str, str]) -> None:
