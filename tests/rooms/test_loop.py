@@ -9,7 +9,7 @@ from largesse.errors import Rejected
 from largesse.records import projections, room_log, users
 from largesse.records.database import RecordsUnavailable
 from largesse.rooms import loop as loops
-from largesse.rooms.room import GiftEntry, StreamEndEntry
+from largesse.rooms.room import ChatEntry, GiftEntry, Person, StreamEndEntry
 from tests.rooms.stage import Stage, open_stage
 
 
@@ -453,3 +453,23 @@ async def test_what_the_clock_says_is_what_the_events_say(stage):
     stage.rooms.chat(watcher, "now")
     await screen.until(lambda screen: screen.named("chat"))
     assert screen.named("chat")[0]["ts"] == stage.clock.now() // (SECOND // 1000)
+
+
+async def test_a_crowd_in_a_flood_is_sent_a_bounded_number_of_bytes_and_a_counter_everything(stage):
+    for _ in range(600):
+        await stage.watch(None, is_batch=True)
+    counter, _ = await stage.watch(None)
+    live = stage.rooms._open.rooms[stage.room_id]
+    crowd = [watcher for watcher in live.hub if watcher.is_batch]
+    person = Person(stage.ana.id, "ana", "ana")
+    first = live.log.state.seq + 1
+    lines = [ChatEntry(first + n, 1_795_345_200_123, person, 0, f"line {n}") for n in range(200)]
+    already = len(counter.named("chat"))
+
+    sent = await loops._tell_watchers(live, lines)
+
+    a_second = sent / loops.TELL_SECONDS
+    assert a_second <= 2 * loops.TELL_BYTES_PER_SECOND
+    assert len(counter.named("chat")) - already == 200
+    newest = crowd[0].connection.named("chat")
+    assert [line["data"]["comment"] for line in newest] == [f"line {n}" for n in range(196, 200)]

@@ -1,9 +1,6 @@
 """The documentation page in a real browser: clean, from our own files, and calls can be tried."""
 
-import os
-import shutil
 import tomllib
-from contextlib import asynccontextmanager
 from hashlib import sha256
 
 import pytest
@@ -11,50 +8,10 @@ import pytest
 from largesse.clock import SystemClock
 from largesse.web import docs
 from tests.web import worlds
+from tests.web.browser import browser_at, needs_browser
 from tests.web.worlds import PASSWORD
 
-CHROMIUM = shutil.which("chromium")
-ARGUMENTS = ("--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking")
 VENDOR = docs.WEB / "static" / "vendor" / "swagger-ui"
-
-needs_browser = pytest.mark.skipif(
-    os.environ.get("LARGESSE_TEST_BROWSER") == "0" or CHROMIUM is None,
-    reason="no browser here, or none asked for",
-)
-
-
-class Visit:
-    """An open page, and everything it said or asked for that it should not have."""
-
-    def __init__(self, page, host):
-        self.page = page
-        self.complaints = []
-        page.on("console", lambda message: self.complaints.append(message.text))
-        page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        page.on("request", lambda request: self._look(request, host))
-
-    def _look(self, request, host):
-        if not request.url.startswith((host, "data:", "blob:")):
-            self.complaints.append(request.url)
-
-
-@asynccontextmanager
-async def browser_at(world):
-    """A browser; call what it gives to open a page of a size and a colour scheme."""
-    from playwright.async_api import async_playwright
-
-    host = str(world.client.base_url)
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-
-        async def visit(*, width=1_280, height=900, scheme="light"):
-            context = await browser.new_context(
-                viewport={"width": width, "height": height}, color_scheme=scheme, base_url=host
-            )
-            return Visit(await context.new_page(), host)
-
-        yield visit
-        await browser.close()
 
 
 @pytest.fixture
@@ -72,8 +29,8 @@ async def town(prepared, tmp_path):
 
 @needs_browser
 async def test_one_logs_in_and_sends_a_gift(town):
-    async with browser_at(town) as visit:
-        visited = await visit()
+    async with browser_at(town) as browser:
+        visited = await browser.visit()
         page = visited.page
         await page.goto("/docs")
         await page.fill("[name=login]", "ana")
@@ -105,13 +62,13 @@ async def test_one_logs_in_and_sends_a_gift(town):
 @needs_browser
 async def test_it_fits_every_screen_and_says_nothing(world):
     overflow = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
-    async with browser_at(world) as visit:
+    async with browser_at(world) as browser:
         for width, scheme, ground in (
             (390, "light", "rgb(255, 255, 255)"),
             (390, "dark", "rgb(28, 32, 34)"),
             (1_280, "dark", "rgb(28, 32, 34)"),
         ):
-            visited = await visit(width=width, scheme=scheme)
+            visited = await browser.visit(width=width, scheme=scheme)
             page = visited.page
             for path, sign in (("/docs/errors", "#self_gift"), ("/docs", ".opblock")):
                 await page.goto(path)
