@@ -13,6 +13,8 @@ PINS := pyproject.toml constraints.txt
 INSTALL := PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt \
 	PIP_DISABLE_PIP_VERSION_CHECK=1 $(BIN)/python -m pip install --quiet
 DEBIAN_TEST_PACKAGES := chromium strace wrk
+# Servers that some tests start; where one cannot be had those tests say so and are skipped.
+DEBIAN_TEST_SERVERS := nats-server pgbouncer postgresql-15
 DEBIAN_SCREEN_FONTS := fonts-noto-color-emoji fonts-noto-cjk
 ARGS ?=
 
@@ -121,14 +123,26 @@ test-tools:
 	for tool in $(DEBIAN_TEST_PACKAGES); do \
 	    command -v $$tool > /dev/null || missing="$$missing $$tool"; \
 	done; \
-	if [ -z "$$missing" ]; then exit 0; fi; \
+	servers=""; \
+	for server in $(DEBIAN_TEST_SERVERS); do \
+	    [ -n "$$(command -v $$server)" ] || [ -x /usr/sbin/$$server ] \
+	        || [ -x "/usr/lib/postgresql/$${server#postgresql-}/bin/initdb" ] \
+	        || servers="$$servers $$server"; \
+	done; \
+	if [ -z "$$missing$$servers" ]; then exit 0; fi; \
 	if [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null; then \
-	    echo "Installing$$missing, which tests use."; \
-	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $$missing > /dev/null; \
-	elif [ "$$LARGESSE_TEST_BROWSER" = 0 ]; then \
-	    echo "Without$$missing: the tests that use them are skipped."; \
-	else \
-	    echo "Some tests use$$missing. Install that with: sudo apt-get install -y$$missing" >&2; \
+	    echo "Installing$$missing$$servers, which tests use."; \
+	    apt-get update -qq; \
+	    export DEBIAN_FRONTEND=noninteractive; \
+	    [ -z "$$missing" ] || apt-get install -y -qq $$missing > /dev/null || exit 1; \
+	    for server in $$servers; do \
+	        apt-get install -y -qq --no-install-recommends $$server > /dev/null \
+	            || echo "$$server cannot be installed here: the tests that start it are skipped."; \
+	    done; \
+	elif [ -n "$$missing" ] && [ "$$LARGESSE_TEST_BROWSER" != 0 ]; then \
+	    echo "Some tests use$$missing. Install that with: sudo apt-get install -y$$missing$$servers" >&2; \
 	    echo "Or run without those tests: LARGESSE_TEST_BROWSER=0 make test" >&2; \
 	    exit 1; \
+	else \
+	    echo "Without$$missing$$servers: the tests that use them are skipped."; \
 	fi

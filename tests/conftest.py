@@ -11,6 +11,8 @@ import pytest
 from hypothesis import settings
 
 from largesse.clock import ManualClock
+from tests import postgres as postgres_servers
+from tests.postgres import Server
 
 # The machine may be busy, so a slow example is no fault; and a failure must come again.
 settings.register_profile("ours", deadline=None, derandomize=True, print_blob=True)
@@ -33,6 +35,21 @@ def entropy() -> Callable[[int], bytes]:
         return blake2b(seed, digest_size=min(size, 64)).digest().ljust(size, b"\x00")
 
     return next_bytes
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Server]:
+    """A PostgreSQL for all tests; whoever stops or changes a server makes one of his own."""
+    with postgres_servers.server() as server:
+        yield server
+
+
+@pytest.fixture
+def postgres_url(postgres: Server) -> Iterator[str]:
+    """Where an empty database of this test's own is."""
+    name = postgres_servers.create_database(postgres)
+    yield postgres.url(name)
+    postgres_servers.drop_database(postgres, name)
 
 
 @pytest.fixture
