@@ -20,7 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 
 from largesse.errors import Rejected
 
-REVISIONS = ("0001", "0002")
+REVISIONS = ("0001", "0002", "0003")
 """The revisions of `migrations/versions`, oldest first. A test keeps them in step."""
 HEAD = REVISIONS[-1]
 

@@ -278,6 +278,27 @@ projections = sa.Table(
     sa.Column("diamond_units", sa.BigInteger, nullable=False),
 )
 
+# Who of several processes does what one should do, and until when.
+leases = sa.Table(
+    "leases",
+    metadata,
+    sa.Column("name", sa.String(64), primary_key=True),
+    sa.Column("holder", sa.String(100), nullable=False),
+    _instant("until"),
+)
+
+# What every host must agree on: one row, and its key can be nothing but one.
+installation = sa.Table(
+    "installation",
+    metadata,
+    sa.Column("one", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("id", Id, nullable=False),
+    sa.Column("environment", sa.String(8), nullable=False),
+    _instant("created_at"),
+    sa.Column("secret_fingerprint", sa.LargeBinary(32), nullable=False),
+    sa.CheckConstraint("one = 1", name="one"),
+)
+
 
 def columns(table: sa.Table, struct: type[msgspec.Struct]) -> list[sa.Column[Any]]:
     """The columns that fill a struct, in the order of its fields: `struct(*row)` reads a row."""
