@@ -5,6 +5,8 @@ import stat
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -160,6 +162,87 @@ def test_a_killed_process_leaves_no_lock_behind(path: Path, door: Door, clock: M
         child.kill()
         child.wait()
     door.open()
+
+
+def test_those_who_share_a_folder_let_each_other_in_and_nobody_else(
+    path: Path, door: Door, clock: ManualClock, entropy: Entropy
+) -> None:
+    made = door.open(Environment.TEST)
+    door.close()
+    first, second = (
+        open_folder(path, shared=True, now=clock.now(), entropy=entropy) for _ in range(2)
+    )
+    assert first.id == second.id == made.id
+    close_folder(first)
+    refused = refusal(door.open)
+    assert refused.code == "data_folder_in_use"
+    assert refused.facts["process"] == str(os.getpid())
+    close_folder(second)
+
+    door.open()
+    share = partial(open_folder, path, shared=True, now=clock.now(), entropy=entropy)
+    assert refusal(share).code == "data_folder_in_use"
+
+
+def test_who_is_kept_out_of_a_shared_folder_is_told_of_those_who_are_there(
+    path: Path, door: Door
+) -> None:
+    with sharing(path, 2) as (children, _):
+        pids = [str(child.pid) for child in children]
+        assert sorted(str(refusal(door.open).facts["process"]).split(", ")) == sorted(pids)
+        children[0].kill()
+        children[0].wait()
+        assert refusal(door.open).facts["process"] == pids[1]
+    door.open()
+
+
+def test_many_processes_make_one_folder_and_one_secret(path: Path) -> None:
+    with sharing(path, 8) as (_, said):
+        pass
+    assert len(set(said)) == 1, said
+    assert sorted(file.name for file in path.iterdir()) == ["folder.json", "lock", "web.secret"]
+
+
+@contextmanager
+def sharing(path: Path, number: int) -> Iterator[tuple[list[subprocess.Popen[bytes]], list[bytes]]]:
+    """So many processes that share the folder, made where it is missing; what each says of it."""
+    script = (
+        "import os, sys; from pathlib import Path; from largesse import folder;"
+        "from largesse.books.chart import Environment;"
+        "print(flush=True); sys.stdin.readline();"
+        f"found = folder.open_folder(Path({str(path)!r}), create=Environment.TEST, shared=True,"
+        " now=10**18, entropy=os.urandom);"
+        "print(found.id, folder.secret(found, 'web', lambda: os.urandom(8).hex()), flush=True);"
+        "sys.stdin.readline()"
+    )
+    with ExitStack() as running:
+        children = [
+            running.enter_context(
+                subprocess.Popen(
+                    [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+                )
+            )
+            for _ in range(number)
+        ]
+        for child in children:
+            assert child.stdout is not None
+            assert child.stdout.readline() == b"\n"
+        for child in children:  # All at the door now: let them in together.
+            assert child.stdin is not None
+            child.stdin.write(b"\n")
+            child.stdin.flush()
+        yield children, [child.stdout.readline() for child in children if child.stdout]
+        for child in children:
+            child.kill()
+
+
+def test_two_who_make_a_folder_for_different_money_do_not_share_it(
+    path: Path, door: Door, clock: ManualClock, entropy: Entropy
+) -> None:
+    door.open(Environment.LIVE)
+    door.close()
+    share = partial(open_folder, path, shared=True, now=clock.now(), entropy=entropy)
+    assert refusal(lambda: share(create=Environment.TEST)).code == "data_folder_other_environment"
 
 
 def test_a_secret_is_made_once_and_only_its_owner_may_read_it(path: Path, door: Door) -> None:

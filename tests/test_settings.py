@@ -94,6 +94,9 @@ def test_text_is_no_number_in_the_file() -> None:
         ("LARGESSE_ADULT_AGE", "17"),
         ("LARGESSE_SMTP_HOST", "mail.example.test"),
         ("LARGESSE_DATA", ""),
+        ("LARGESSE_WORKERS", "0"),
+        ("LARGESSE_WORKERS", "65"),
+        ("LARGESSE_SECRET", "too short to guard anything"),
     ],
 )
 def test_a_value_that_would_do_harm_later_is_refused_now(
@@ -115,6 +118,25 @@ def test_a_secret_is_never_shown_nor_told_in_a_refusal(
     printed = capsys.readouterr().out
     assert "LARGESSE_SMTP_PASSWORD" in printed
     assert "hunter2" not in printed
+
+
+@pytest.mark.parametrize(
+    ("url", "printed"),
+    [
+        ("postgresql://ana:hunter2@db:5432/records", "postgresql://ana:***@db:5432/records"),
+        ("postgresql://ana:hun@ter/2@db/records", "postgresql://ana:***@db/records"),
+        (
+            "postgresql://db/records?password=hunter2&x=1",
+            "postgresql://db/records?password=***&x=1",
+        ),
+        ("nats://ana:hunter2@bus:4222", "nats://***@bus:4222"),
+        ("nats://hunter2@bus,nats://hunter2@bus2", "nats://***@bus2"),
+        ("postgresql://ana@db/records", "postgresql://ana@db/records"),
+        ("tigerbeetle://10.0.0.1:3000?cluster=0", "tigerbeetle://10.0.0.1:3000?cluster=0"),
+    ],
+)
+def test_an_address_is_shown_without_its_password(url: str, printed: str) -> None:
+    assert settings.without_password(url) == printed
 
 
 def test_each_setting_has_a_default_and_one_line_of_help() -> None:

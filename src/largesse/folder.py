@@ -1,5 +1,6 @@
 """
-The data folder: everything one installation keeps, owned by one process at a time.
+The data folder: everything one installation keeps on a host, owned by one process at a time; where
+its stores are on servers of their own it is shared by the processes of the host.
 
 `folder.json` says that a folder is ours, which environment it belongs to (`live` or `test`, for
 ever) and which format it has. Docs: `docs/operating/data-folder.md`.
@@ -27,9 +28,12 @@ FREE_BYTES_MIN = 4 * 1024 * 1024
 _ABOUT = "folder.json"
 _LOCK = "lock"
 _NEW = ".new"
+"""What a file that is being written is called until it is whole, with the process before it."""
 _SUFFIX = ".secret"
 _OURS = ("*.sqlite", "*.sqlite-wal", "*.sqlite-shm", "*" + _SUFFIX, "*" + _NEW, _LOCK, _ABOUT)
 """What we write there, in the order in which `remove` takes it away: the proof that it is ours last."""
+
+_LOCK_BYTES_MAX = 4_096
 
 _READ_ONLY = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
@@ -46,7 +50,8 @@ class About(msgspec.Struct, frozen=True, kw_only=True):
 
 class Folder(msgspec.Struct, frozen=True):
     """
-    An open data folder. While it is open this process owns it, by a lock that ends with the process.
+    An open data folder. While it is open this process owns it, alone or with others that share it,
+    by a lock that ends with the process.
 
     `created_at` is in nanoseconds; `lock` is the descriptor that holds the lock.
     """
@@ -62,11 +67,14 @@ def open_folder(
     path: Path,
     *,
     create: Environment | None = None,
+    shared: bool = False,
     now: int,
     entropy: Callable[[int], bytes],
 ) -> Folder:
     """
     Own the data folder; with `create`, make it first where there is none.
+
+    `shared` lets others in who share it too, and nobody who does not.
 
     Raises:
         Rejected: data_folder_not_ours, data_folder_newer, data_folder_missing,
@@ -77,22 +85,17 @@ def open_folder(
         about = _read(path)
         if about is None and create is None:
             raise Rejected("data_folder_missing", path=str(path))
-        if about is not None and create not in (None, about.environment):
-            raise Rejected(
-                "data_folder_other_environment",
-                path=str(path),
-                environment=str(about.environment),
-                asked=str(create),
-            )
+        _refuse_other_environment(path, about, create)
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         _refuse_unless_writable(path)
-        lock = _take_lock(path)
+        lock = _take_lock(path, shared=shared)
         try:
             _refuse_full_disk(path)
-            about = _read(path)  # Somebody may have made it while we waited for the lock.
+            about = _read(path)  # Somebody may have made it meanwhile.
             if about is None:
                 assert create is not None
                 about = _write_about(path, create, now=now, entropy=entropy)
+            _refuse_other_environment(path, about, create)
         except BaseException:
             os.close(lock)
             raise
@@ -127,7 +130,7 @@ def secret(folder: Folder, name: str, make: Callable[[], str]) -> str:
         if not file.exists():
             text = make()
             assert text
-            _write_whole(file, text.encode(), mode=0o600)
+            _write_once(file, text.encode(), mode=0o600)
         return file.read_text().strip()
 
 
@@ -150,6 +153,16 @@ def remove(folder: Folder) -> None:
             folder.path.rmdir()
 
 
+def _refuse_other_environment(path: Path, about: About | None, create: Environment | None) -> None:
+    if about is not None and create not in (None, about.environment):
+        raise Rejected(
+            "data_folder_other_environment",
+            path=str(path),
+            environment=str(about.environment),
+            asked=str(create),
+        )
+
+
 def _read(path: Path) -> About | None:
     """What the folder says of itself; None where there is none yet."""
     if not path.exists():
@@ -157,10 +170,11 @@ def _read(path: Path) -> About | None:
     if not path.is_dir():
         raise Rejected("data_folder_not_ours", path=str(path), problem="it is not a folder")
     file = path / _ABOUT
+    # What a first start that was interrupted, or is under way, may have left there, of no value.
+    others = {entry.name for entry in path.iterdir()} - {_LOCK, _ABOUT}
+    is_begun = all(name.startswith(_ABOUT) and name.endswith(_NEW) for name in others)
     if not file.exists():
-        # A first start that was interrupted may have left these, and nothing of value.
-        begun = {_LOCK, _ABOUT + _NEW}
-        if {entry.name for entry in path.iterdir()} <= begun:
+        if is_begun:
             return None
         problem = f"it holds other files and no {_ABOUT}"
         raise Rejected("data_folder_not_ours", path=str(path), problem=problem)
@@ -186,20 +200,26 @@ def _write_about(
         created_at=clock.to_datetime(now),
     )
     text = msgspec.json.format(msgspec.json.encode(about)) + b"\n"
-    _write_whole(path / _ABOUT, text, mode=0o644)
-    return about
+    _write_once(path / _ABOUT, text, mode=0o644)
+    made = _read(path)  # By us, or by another process a moment before.
+    assert made is not None
+    return made
 
 
-def _write_whole(file: Path, content: bytes, *, mode: int) -> None:
-    """Write a file so that a crash leaves either nothing of it or all of it."""
-    new = file.with_name(file.name + _NEW)
+def _write_once(file: Path, content: bytes, *, mode: int) -> None:
+    """
+    Write a file so that a crash leaves either nothing of it or all of it; one that is there stays.
+    """
+    new = file.with_name(f"{file.name}.{os.getpid()}{_NEW}")
     new.unlink(missing_ok=True)
     descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     with os.fdopen(descriptor, "wb") as out:
         out.write(content)
         out.flush()
         os.fsync(out.fileno())
-    new.rename(file)
+    with contextlib.suppress(FileExistsError):
+        os.link(new, file)
+    new.unlink()
     folder = os.open(file.parent, os.O_RDONLY)
     try:
         os.fsync(folder)
@@ -213,20 +233,27 @@ def _refuse_unless_writable(path: Path) -> None:
             raise Rejected("data_folder_read_only", path=str(file))
 
 
-def _take_lock(path: Path) -> int:
-    lock = os.open(path / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+def _take_lock(path: Path, *, shared: bool) -> int:
+    lock = os.open(path / _LOCK, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        os.ftruncate(lock, 0)
-        os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
+        fcntl.flock(lock, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+        if not shared or os.fstat(lock).st_size > _LOCK_BYTES_MAX:
+            os.ftruncate(lock, 0)
+        os.write(lock, f"{os.getpid()}\n".encode())
     except BlockingIOError as error:
-        owner = os.pread(lock, 20, 0).decode().strip()
+        owner = ", ".join(_holders(lock))
         os.close(lock)
         raise Rejected("data_folder_in_use", path=str(path), process=owner) from error
     except BaseException:
         os.close(lock)
         raise
     return lock
+
+
+def _holders(lock: int) -> list[str]:
+    """The processes that wrote themselves down in the lock and are still there, for a person to read."""
+    written = os.pread(lock, _LOCK_BYTES_MAX, 0).decode(errors="replace").split()
+    return [number for number in dict.fromkeys(written) if Path("/proc", number).exists()]
 
 
 def _refuse_full_disk(path: Path) -> None:

@@ -23,6 +23,9 @@ PREFIXES_OF_TESTS = ("LARGESSE_TEST_", "LARGESSE_FAULT_", "LARGESSE_BENCH_")
 """Variables of our own tests (as `LARGESSE_TEST_BROWSER`), which are no settings."""
 FILE = "largesse.toml"
 
+WORKERS_MAX = 64
+SECRET_LENGTH_MIN = 32
+
 _SECRET = {"secret": True}
 
 
@@ -30,7 +33,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Everything an operator may decide, with its default. `load` makes one."""
 
     data: Annotated[
-        str, Meta(min_length=1, description="Data folder; one process at a time owns it.")
+        str,
+        Meta(
+            min_length=1,
+            description="Data folder; one process at a time owns it, except where all stores are "
+            "elsewhere.",
+        ),
     ] = "largesse-data"
     host: Annotated[str, Meta(min_length=1, description="Address to listen on.")] = "127.0.0.1"
     port: Annotated[
@@ -45,11 +53,52 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         ),
     ] = ""
     database_url: Annotated[
-        str, Meta(description="Where the records are; empty means records.sqlite in the folder.")
+        str,
+        Meta(
+            description="Where the records are, as postgresql://user:password@host:port/database; "
+            "empty means records.sqlite in the folder."
+        ),
     ] = ""
     ledger_url: Annotated[
-        str, Meta(description="Where the ledger is; empty means ledger.sqlite in the folder.")
+        str,
+        Meta(
+            description="Where the ledger is, as postgresql://user:password@host:port/database (may "
+            "be that of the records) or tigerbeetle://host:port,host:port?cluster=0; empty means "
+            "ledger.sqlite in the folder."
+        ),
     ] = ""
+    bus_url: Annotated[
+        str,
+        Meta(
+            description="How processes wake one another: nats://host:port, or empty for the "
+            "records' own PostgreSQL (and for nothing on SQLite, where there is one process)."
+        ),
+    ] = ""
+    workers: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=WORKERS_MAX,
+            description="Processes that `largesse serve` starts on its port; more than one needs "
+            "the records and the ledger on servers that processes can share.",
+        ),
+    ] = 1
+    secret: Annotated[
+        str,
+        Meta(
+            description="What signs forms and tickets, the same on every host, of at least "
+            f"{SECRET_LENGTH_MIN} characters; empty means the folder's own.",
+            extra=_SECRET,
+        ),
+    ] = ""
+    allow_losing_acknowledged_money: Annotated[
+        bool,
+        Meta(
+            description="Start although PostgreSQL has fsync, full_page_writes or "
+            "synchronous_commit off: after a crash of it, recharges and gifts that were answered "
+            "may be gone."
+        ),
+    ] = False
     catalog: Annotated[
         str,
         Meta(
@@ -164,6 +213,8 @@ def load(environ: Mapping[str, str], toml: bytes | None) -> Settings:
     settings = Settings(**values)
     if not problems and settings.smtp_host and not settings.mail_from:
         problems.append("mail_from: needed when smtp_host is set")
+    if 0 < len(settings.secret) < SECRET_LENGTH_MIN:
+        problems.append(f"secret: needs {SECRET_LENGTH_MIN} characters at least")
     if problems:
         raise Rejected("settings_invalid", problems=problems)
 
@@ -196,7 +247,18 @@ def shown(setting: Setting, value: object) -> str:
         return "true" if value else "false"
     if isinstance(value, tuple):
         return ", ".join(str(part) for part in value)
-    return re.sub(r"(://[^:/@\s]*):[^@/\s]*@", r"\1:***@", str(value))
+    return without_password(str(value))
+
+
+def without_password(text: str) -> str:
+    """
+    The text with the password of every URL in it hidden, also one with `@` or `/` in it.
+
+    A name without a password is shown, but for NATS: there it is a token.
+    """
+    text = re.sub(r"(nats://)\S*@", r"\1***@", text)
+    text = re.sub(r"(://[^:/@\s]*):\S*@", r"\1:***@", text)
+    return re.sub(r"([?&](?:password|passfile|sslpassword)=)[^&\s]*", r"\1***", text)
 
 
 def address(host: str, port: int) -> str:
@@ -261,7 +323,7 @@ def _take(
             for part in good:
                 ip_network(part)
     except ValueError as problem:  # msgspec.ValidationError is one too.
-        found = "" if _BY_NAME[name].secret else f" (found {value!r})"
+        found = "" if _BY_NAME[name].secret else f" (found {without_password(repr(value))})"
         problems.append(f"{label}: {problem}{found}")
         return
     values[name] = good
