@@ -7,9 +7,11 @@ removed afterwards. What it measures is written in `docs/operating/speed.md`.
 
 import asyncio
 import contextlib
+import gc
 import itertools
 import random
 import sqlite3
+import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
@@ -24,6 +26,7 @@ from largesse.app import App, close_app, open_app
 from largesse.books import chart, postings
 from largesse.books.chart import Environment
 from largesse.cli import EXIT_DONE, EXIT_FOUND
+from largesse.cli.serving import COLLECT_AFTER, SWITCH_SECONDS
 from largesse.ledger import Ledger
 from largesse.ledger.model import Account, AccountOutcome, Chain, Outcome
 from largesse.settings import Settings
@@ -44,12 +47,15 @@ _clock = time.perf_counter
 
 
 class Audience(msgspec.Struct, frozen=True):
-    """Who gifts in a measurement: viewers with coins, and the one creator who gets it all."""
+    """
+    Who gifts in a measurement: viewers with coins, and the creators who get them in turn.
+
+    `creators` are pairs of a creator's id and the id of the room.
+    """
 
     environment: Environment
     viewer_ids: tuple[str, ...]
-    creator_id: str
-    room_id: str
+    creators: tuple[tuple[str, str], ...]
 
 
 class Measured(msgspec.Struct, frozen=True):
@@ -99,6 +105,8 @@ def bench(
 async def _bench(data: Path, seconds: float) -> "tuple[object, list[str]]":
     from rich.table import Table
 
+    settle()
+
     table = Table(title=f"Gifts a second (SQLite {sqlite3.sqlite_version})", title_justify="left")
     table.add_column("chains in flight")
     for name in ("gifts/s", "p50 ms", "p99 ms"):
@@ -106,9 +114,10 @@ async def _bench(data: Path, seconds: float) -> "tuple[object, list[str]]":
     async with opened(data) as app:
         audience = await seat(app.ledger, viewers=VIEWERS, environment=app.environment)
         for in_flight in IN_FLIGHT:
-            found = await gifts_one_by_one(
-                app.ledger, audience, in_flight=in_flight, seconds=seconds
-            )
+            with steady():
+                found = await gifts_one_by_one(
+                    app.ledger, audience, in_flight=in_flight, seconds=seconds
+                )
             table.add_row(
                 f"{in_flight:,}",
                 f"{found.rate:,.0f}",
@@ -118,26 +127,55 @@ async def _bench(data: Path, seconds: float) -> "tuple[object, list[str]]":
         return table, await failures_in_books(app)
 
 
+def settle() -> None:
+    """This process as `largesse serve` has it: its thresholds of the collector, its turns of threads."""
+    gc.set_threshold(*COLLECT_AFTER)
+    sys.setswitchinterval(SWITCH_SECONDS)
+
+
+@contextlib.contextmanager
+def steady() -> Iterator[None]:
+    """What lives by now is kept from the collector, as `largesse serve` does after its start."""
+    gc.collect()
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
+
+
 @contextlib.asynccontextmanager
-async def opened(data: Path) -> AsyncIterator[App]:
-    """The app with default settings on a test folder, made where there is none."""
-    app = await open_app(Settings(data=str(data)), create=Environment.TEST)
+async def opened(data: Path, *, database_url: str = "", ledger_url: str = "") -> AsyncIterator[App]:
+    """The app on a test folder, made where there is none; where no URL is given by default settings."""
+    settings = Settings(data=str(data), database_url=database_url, ledger_url=ledger_url)
+    app = await open_app(settings, create=Environment.TEST)
     try:
         yield app
     finally:
         await close_app(app)
 
 
-async def seat(ledger: Ledger, *, viewers: int, environment: Environment) -> Audience:
-    """Create the accounts and give every viewer coins from a campaign that was funded for it."""
+async def seat(
+    ledger: Ledger, *, viewers: int, creators: int = 1, environment: Environment
+) -> Audience:
+    """
+    Create the accounts and give every viewer coins from a campaign that was funded for it.
+
+    What is there already stays as it is, so any number of processes may do it.
+    """
     audience = Audience(
         environment,
         tuple(ids.text(ids.derive("bench viewer", n)) for n in range(viewers)),
-        ids.text(ids.derive("bench creator")),
-        ids.text(ids.derive("bench room")),
+        tuple(
+            (ids.text(ids.derive("bench creator", n)), ids.text(ids.derive("bench room", n)))
+            for n in range(creators)
+        ),
     )
     await fund(ledger, environment=environment, viewer_ids=audience.viewer_ids)
-    await _create(ledger, chart.creator_accounts(environment, audience.creator_id))
+    accounts: list[Account] = []
+    for creator_id, _ in audience.creators:
+        accounts += chart.creator_accounts(environment, creator_id)
+    await _create(ledger, accounts)
     return audience
 
 
@@ -172,12 +210,12 @@ async def gifts_one_by_one(
     ledger: Ledger, audience: Audience, *, in_flight: int, seconds: float
 ) -> Measured:
     """Every gift is a call of its own, `in_flight` of them at any time; ids and chains included."""
-    viewer_ids, keys = itertools.cycle(audience.viewer_ids), fresh_keys()
+    pairs, keys = _pairs(audience), fresh_keys()
 
     async def send() -> None:
-        viewer_id = next(viewer_ids)
+        viewer_id, creator = next(pairs)
         wallet = chart.wallet(audience.environment, viewer_id)
-        chain = _gift(audience, viewer_id, next(keys))
+        chain = _gift(audience, viewer_id, creator, next(keys))
         [result] = await ledger.create_transfers((chain,), (wallet,))
         assert result.outcome is Outcome.CREATED, result.outcome
 
@@ -188,12 +226,12 @@ async def gifts_by_the_call(
     ledger: Ledger, audience: Audience, *, chains_per_call: int, seconds: float
 ) -> Measured:
     """Every call carries many gifts, and the next call is made while one is written."""
-    viewer_ids, keys = itertools.cycle(audience.viewer_ids), fresh_keys()
+    pairs, keys = _pairs(audience), fresh_keys()
 
     async def send() -> None:
         chains = [
-            _gift(audience, viewer_id, next(keys))
-            for viewer_id in itertools.islice(viewer_ids, chains_per_call)
+            _gift(audience, viewer_id, creator, next(keys))
+            for viewer_id, creator in itertools.islice(pairs, chains_per_call)
         ]
         for result in await ledger.create_transfers(chains):
             assert result.outcome is Outcome.CREATED, result.outcome
@@ -256,13 +294,21 @@ def fresh_keys() -> Iterator[str]:
         yield f"{prefix}{number & 0xFFFF_FFFF_FFFF:012x}"
 
 
-def _gift(audience: Audience, viewer_id: str, key: str) -> Chain:
+def _pairs(audience: Audience) -> Iterator[tuple[str, tuple[str, str]]]:
+    """Viewers in turn, and for each the next creator with the room."""
+    return zip(
+        itertools.cycle(audience.viewer_ids), itertools.cycle(audience.creators), strict=False
+    )
+
+
+def _gift(audience: Audience, viewer_id: str, creator: tuple[str, str], key: str) -> Chain:
+    creator_id, room_id = creator
     return postings.gift(
         ids.from_key(viewer_id, key),
         environment=audience.environment,
         viewer_id=viewer_id,
-        creator_id=audience.creator_id,
-        room_id=audience.room_id,
+        creator_id=creator_id,
+        room_id=room_id,
         item_number=ITEM_NUMBER,
         quantity=1,
         price_list_version=PRICE_LIST_VERSION,
