@@ -17,7 +17,15 @@ from hypothesis import strategies as st
 
 from largesse import ids
 from largesse.clock import ManualClock
-from largesse.ledger import AccountFilter, Ledger, Problem, sqlite, sqlite_file
+from largesse.ledger import (
+    AccountFilter,
+    Ledger,
+    Problem,
+    batching,
+    recent,
+    sqlite,
+    sqlite_file,
+)
 from largesse.ledger.model import (
     AMOUNT_MAX,
     Account,
@@ -343,11 +351,11 @@ async def _compare(
 
 
 TINY = {
-    (sqlite, "RECENT_IDS_MAX"): 3,
+    (recent, "RECENT_IDS_MAX"): 3,
     (sqlite, "ACCOUNTS_CACHED_MAX"): 1,
-    (sqlite, "BATCH_CHAINS_MAX"): 2,
+    (batching, "BATCH_CHAINS_MAX"): 2,
     (sqlite, "EXPIRIES_BATCH_MAX"): 1,
-    (sqlite, "CHANGES_KEPT_MAX"): 3,
+    (recent, "CHANGES_KEPT_MAX"): 3,
     (sqlite_file, "AHEAD_MAX"): 2,
 }
 """Limits so small that the engine forgets and looks up again all the time."""

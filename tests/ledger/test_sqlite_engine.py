@@ -15,7 +15,7 @@ from largesse.ledger import (
     AccountFilter,
     Ledger,
     LedgerUnavailable,
-    sqlite,
+    recent,
     sqlite_file,
 )
 from largesse.ledger.model import Change, Outcome, Result
@@ -262,7 +262,7 @@ async def test_who_keeps_up_with_the_changes_is_answered_without_a_look_at_the_f
     tmp_path: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Memory and file say the same at every place, also where memory begins in between."""
-    monkeypatch.setattr(sqlite, "CHANGES_KEPT_MAX", 5)
+    monkeypatch.setattr(recent, "CHANGES_KEPT_MAX", 5)
     ledger = await SqliteLedger.open(tmp_path / "ledger.sqlite", clock)
     await ledger.create_accounts(ACCOUNTS)
     await play_eventful(ledger, clock)

@@ -7,7 +7,9 @@ A whole batch goes to SQLite as a few byte strings that its own triggers cut int
 
 from struct import Struct
 
-from largesse.ledger.model import Account, Posted, Transfer
+import msgspec
+
+from largesse.ledger.model import Account, AccountFlags, Posted, Refused, Transfer
 
 _TRANSFER = Struct(">16s16s16sQ16s16sQIIIHHQQQQQ16s16s")
 _ACCOUNT = Struct(">16sIHH16sQIQQQQQ16s")
@@ -29,6 +31,10 @@ EVENT_EXPIRED = b"\x04"
 EVENT_REFUSED = b"\x05"
 EVENT_CLOSED_ACCOUNT = b"\x06"
 """An account that was closed from its first moment."""
+ACCOUNT_KINDS = (EVENT_ACCOUNT, EVENT_CLOSED_ACCOUNT)
+
+encode_refused = msgspec.msgpack.Encoder().encode
+decode_refused = msgspec.msgpack.Decoder(Refused).decode
 
 
 def encode_posted(posted: Posted) -> bytes:
@@ -161,3 +167,24 @@ def encode_account_creation(account: Account, closed_flag: int) -> bytes:
 def encode_batch_head(sequence: int, first_timestamp: int, last_timestamp: int) -> bytes:
     """The numbers of a batch, as its hash covers them."""
     return b"".join([n.to_bytes(8, "big") for n in (sequence, first_timestamp, last_timestamp)])
+
+
+def split_events(events: bytes) -> list[tuple[bytes, bytes]]:
+    """(kind, id) of each event of a batch."""
+    size = EVENT_SIZE
+    return [(events[n : n + 1], events[n + 1 : n + size]) for n in range(0, len(events), size)]
+
+
+def as_created(account: Account, kind: bytes) -> Account:
+    """The account as it was in its first moment, which only the event says of its being closed."""
+    closed = int(AccountFlags.CLOSED)
+    return Account(
+        id=account.id,
+        ledger=account.ledger,
+        code=account.code,
+        flags=account.flags & ~closed | (closed if kind == EVENT_CLOSED_ACCOUNT else 0),
+        user_data_128=account.user_data_128,
+        user_data_64=account.user_data_64,
+        user_data_32=account.user_data_32,
+        timestamp=account.timestamp,
+    )

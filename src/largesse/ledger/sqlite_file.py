@@ -12,7 +12,9 @@ import msgspec
 from largesse import ids
 from largesse.errors import Rejected
 from largesse.ledger import LedgerUnavailable, encoding
-from largesse.ledger.model import Account, AccountFlags, Change, ChangeKind, Posted, Refused
+from largesse.ledger.deciding import Batch
+from largesse.ledger.model import Account, Change, ChangeKind, Posted, Refused
+from largesse.ledger.recent import first_id_to_come
 from largesse.ledger.rules import Pending, PendingStatus
 
 Connection = sqlite3.Connection
@@ -22,25 +24,8 @@ APPLICATION_ID = 0x4C415247
 FORMAT = 1
 AHEAD_MAX = 10_000
 """Ids with a time still to come that are held in memory at start; past that the floor rises."""
-ACCOUNT_KINDS = (encoding.EVENT_ACCOUNT, encoding.EVENT_CLOSED_ACCOUNT)
 _CHUNK = 500
 """Ids in one SELECT, far below SQLite's limit on parameters."""
-_decode_refused = msgspec.msgpack.Decoder(Refused).decode
-encode_refused = msgspec.msgpack.Encoder().encode
-
-
-class Batch(msgspec.Struct, frozen=True, kw_only=True):
-    """All that one turn of the engine writes. Without events there is nothing to write."""
-
-    sequence: int = 0
-    first_timestamp: int = 0
-    last_timestamp: int = 0
-    events: bytes = b""
-    hash: bytes = b""
-    transfers: bytes = b""
-    accounts: bytes = b""
-    refused: list[tuple[bytes, bytes]] = []
-    pendings: list[Pending] = []
 
 
 class Start(msgspec.Struct, frozen=True, kw_only=True):
@@ -165,7 +150,7 @@ def start(db: Connection, now: int) -> Start:
         "SELECT sequence, hash, last_timestamp FROM batches ORDER BY sequence DESC LIMIT 1"
     ).fetchone()
     sequence, hash, last_timestamp = row or (0, bytes(32), 0)
-    to_come = (now // 1_000_000 + 1).to_bytes(6, "big")
+    to_come = first_id_to_come(now)
     ahead: list[bytes] = []
     floor = ids.ZERO
     for table in ("transfers", "refused"):
@@ -196,10 +181,8 @@ def start(db: Connection, now: int) -> Start:
     )
 
 
-def write(db: Connection, batch: Batch) -> None:
-    """Write the batch, whole and durably, or not at all."""
-    if not batch.events:
-        return
+def write(db: Connection, batch: Batch, accounts: bytes) -> None:
+    """Write the batch and its accounts' rows, whole and durably, or not at all."""
     aside = bool(batch.refused or batch.pendings)
     if aside:
         db.execute("BEGIN IMMEDIATE")
@@ -224,8 +207,8 @@ def write(db: Connection, batch: Batch) -> None:
                 batch.hash,
                 batch.transfers,
                 len(batch.transfers) // encoding.TRANSFER_SIZE,
-                batch.accounts,
-                len(batch.accounts) // encoding.ACCOUNT_SIZE,
+                accounts,
+                len(accounts) // encoding.ACCOUNT_SIZE,
             ),
         )
         if aside:
@@ -246,7 +229,7 @@ def load(db: Connection, transfer_ids: Iterable[bytes], account_ids: Iterable[by
         accounts.add(posted.transfer.credit_account_id)
     return Loaded(
         transfers,
-        {id: _decode_refused(record) for id, record in rows(db, "refused", wanted)},
+        {id: encoding.decode_refused(record) for id, record in rows(db, "refused", wanted)},
         dict(pending_rows(db, transfers)),
         dict(account_rows(db, list(accounts))),
     )
@@ -263,7 +246,9 @@ def find_accounts(db: Connection, account_ids: list[bytes]) -> list[Account | No
 
 
 def find_refused(db: Connection, transfer_ids: list[bytes]) -> list[Refused | None]:
-    found = {id: _decode_refused(record) for id, record in rows(db, "refused", transfer_ids)}
+    found = {
+        id: encoding.decode_refused(record) for id, record in rows(db, "refused", transfer_ids)
+    }
     return [found.get(id) for id in transfer_ids]
 
 
@@ -292,12 +277,12 @@ def changes(db: Connection, after: int, limit: int) -> list[Change]:
 
 def batch_changes(db: Connection, events: bytes) -> Iterator[Change]:
     """What one batch did, in order; a refusal is not a change."""
-    listed = split_events(events)
+    listed = encoding.split_events(events)
     transfer_kinds = (
         encoding.EVENT_CHAIN_HEAD, encoding.EVENT_CHAIN_REST, encoding.EVENT_EXPIRED
     )  # fmt: skip
     transfers = dict(transfer_rows(db, [id for k, id in listed if k in transfer_kinds]))
-    accounts = dict(account_rows(db, [id for k, id in listed if k in ACCOUNT_KINDS]))
+    accounts = dict(account_rows(db, [id for k, id in listed if k in encoding.ACCOUNT_KINDS]))
     pendings = dict(pending_rows(db, [id for k, id in listed if k == encoding.EVENT_EXPIRED]))
     chain: list[Posted] = []
     for kind, id in listed:
@@ -308,32 +293,11 @@ def batch_changes(db: Connection, events: bytes) -> Iterator[Change]:
             chain.append(transfers[id])
         elif kind == encoding.EVENT_EXPIRED:
             yield Change(pendings[id].resolved_at, ChangeKind.EXPIRED, (transfers[id],))
-        elif kind in ACCOUNT_KINDS:
-            account = as_created(accounts[id], kind)
+        elif kind in encoding.ACCOUNT_KINDS:
+            account = encoding.as_created(accounts[id], kind)
             yield Change(account.timestamp, ChangeKind.ACCOUNT, account=account)
     if chain:
         yield Change(chain[-1].timestamp, ChangeKind.CHAIN, tuple(chain))
-
-
-def split_events(events: bytes) -> list[tuple[bytes, bytes]]:
-    """(kind, id) of each event of a batch."""
-    size = encoding.EVENT_SIZE
-    return [(events[n : n + 1], events[n + 1 : n + size]) for n in range(0, len(events), size)]
-
-
-def as_created(account: Account, kind: bytes) -> Account:
-    """The account as it was in its first moment, which only the event says of its being closed."""
-    closed = int(AccountFlags.CLOSED)
-    return Account(
-        id=account.id,
-        ledger=account.ledger,
-        code=account.code,
-        flags=account.flags & ~closed | (closed if kind == encoding.EVENT_CLOSED_ACCOUNT else 0),
-        user_data_128=account.user_data_128,
-        user_data_64=account.user_data_64,
-        user_data_32=account.user_data_32,
-        timestamp=account.timestamp,
-    )
 
 
 @contextlib.contextmanager
