@@ -15,7 +15,7 @@ import msgspec
 
 from largesse import ids
 from largesse.clock import SECOND, Clock
-from largesse.ledger import AccountFilter, Problem
+from largesse.ledger import AccountFilter, Problem, Total
 from largesse.ledger.model import (
     AMOUNT_MAX,
     PASSING_OUTCOMES,
@@ -105,7 +105,7 @@ class Oracle:
     async def changes(self, after: int, limit: int = 1_000) -> list[Change]:
         return [change for change in self.happened if change.timestamp > after][:limit]
 
-    async def verify(self) -> AsyncIterator[Problem | int]:
+    async def verify(self) -> AsyncIterator[Problem | Total | int]:
         yield len(self.story)
 
     async def close(self) -> None:

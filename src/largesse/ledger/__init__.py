@@ -49,6 +49,12 @@ class Problem(msgspec.Struct, frozen=True):
     where: str
 
 
+class Total(msgspec.Struct, frozen=True):
+    """How many transfers a reading will go through, for progress."""
+
+    transfers: int
+
+
 class Ledger(Protocol):
     """What every engine offers. Every method may raise `LedgerUnavailable`."""
 
@@ -91,11 +97,12 @@ class Ledger(Protocol):
         """What happened after this timestamp, oldest first; 0 begins at the beginning."""
         ...
 
-    def verify(self) -> AsyncIterator[Problem | int]:
+    def verify(self) -> AsyncIterator[Problem | Total | int]:
         """
         Recompute everything from the beginning: batch hashes, totals, histories, constraints.
 
-        Yields each `Problem`, and now and then the number of transfers read so far, for progress.
+        Yields each `Problem`, and for progress first the `Total` of this moment, where the engine
+        knows it, then now and then the number of transfers read so far.
         """
         ...
 

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 import msgspec
 
 from largesse.clock import Clock
-from largesse.ledger import PAGE_MAX, AccountFilter, Problem, rules
+from largesse.ledger import PAGE_MAX, AccountFilter, Problem, Total, rules
 from largesse.ledger.history import balance_of, walk
 from largesse.ledger.model import (
     Account,
@@ -102,7 +102,8 @@ class MemoryLedger:
     async def changes(self, after: int, limit: int = PAGE_MAX) -> list[Change]:
         return [change for change in self._changes if change.timestamp > after][:limit]
 
-    async def verify(self) -> AsyncIterator[Problem | int]:
+    async def verify(self) -> AsyncIterator[Problem | Total | int]:
+        yield Total(len(self._state.transfers))
         yield len(self._state.transfers)
 
     async def close(self) -> None:
