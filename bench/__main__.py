@@ -1,7 +1,6 @@
 """The command: `python -m bench`, or `make bench`."""
 
 import argparse
-import gc
 import signal
 import sys
 import tempfile
@@ -11,10 +10,10 @@ from pathlib import Path
 from rich.console import Console
 
 from bench import http_gifts, ledger, machine, sockets, startup
-from largesse.cli.serving import COLLECT_AFTER, SWITCH_SECONDS
+from largesse.cli.bench import settle
 
 EXIT_STOPPED = 128 + signal.SIGTERM
-COLUMNS = 140
+COLUMNS = 160
 """Width of the tables where nobody watches."""
 PARTS = ("ledger", "http", "sockets", "start")
 
@@ -30,19 +29,14 @@ def main(arguments: Sequence[str]) -> int:
     # Told to stop, it still ends its servers and removes its folders on the way out.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(EXIT_STOPPED))
     console = Console(width=None if sys.stdout.isatty() else COLUMNS)
-    gc.set_threshold(*COLLECT_AFTER)
-    sys.setswitchinterval(SWITCH_SECONDS)
+    settle()
     held = True
     with tempfile.TemporaryDirectory(prefix="largesse-bench-", dir=asked.folder) as place:
         folder = Path(place)
         console.print(machine.description(folder, rounds=rounds))
         if "ledger" in parts:
             held &= ledger.run(
-                console,
-                folder,
-                None if asked.quick else asked.scratch or folder / "scratch",
-                rounds=rounds,
-                seconds=1 if asked.quick else asked.seconds,
+                console, folder, rounds=rounds, seconds=0.5 if asked.quick else asked.seconds
             )
         used = folder / "none"
         if "http" in parts:

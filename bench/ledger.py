@@ -1,220 +1,134 @@
 """
-Gifts a second of the ledger alone, as `app.py` wires it, beside three that say what the figure means.
+Gifts a second of the ledger alone, every engine beside what it is held against, in one run.
 
-In each round every system has its turn: ours on a fresh folder, ours with millions of transfers
-already there, the bare prototype, and the prototype with one transaction per gift. Ids and chains
-are made inside the measured time.
+In each round every system has its turn, on empty stores, for one hot creator and for many. Ids and
+chains are made inside the measured time; nobody is answered before the gift is on the disk; the books
+are looked at after each turn.
 """
 
 import asyncio
-import gc
-import itertools
-import shutil
+import os
 import tempfile
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
+from statistics import median
 
+import msgspec
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from bench.prototype import Gift, Prototype, balanced
+from bench.loads import HOLD, Load, System
 from bench.spread import milliseconds, rate, told
-from largesse import ids
-from largesse.books import chart
-from largesse.books.chart import Environment
-from largesse.cli import bench
-from largesse.cli.bench import CHAINS_PER_CALL, IN_FLIGHT, VIEWERS, Measured
-from largesse.ledger import Problem
+from bench.systems import NAIVE, TIGERBEETLE, TIGERBEETLE_MISSING, all_of_them
+from largesse.cli.bench import VIEWERS, Measured
+from tests import postgres
 
-ROWS = (
-    *(f"{n:,} chains in flight, a call each" for n in IN_FLIGHT),
-    f"calls of {CHAINS_PER_CALL:,} chains, {bench.CALLS_IN_FLIGHT} in flight",
-)
-FULL_TRANSFERS = 5_000_000
-FULL = f"largesse, {FULL_TRANSFERS:,} transfers there before"
-BATCH_MAX = 1_024
-GOOD = ("hold", "balanced", "file verified")
-Found = dict[tuple[str, str], list[Measured]]
-Run = Callable[[str, float], Awaitable[Measured]]
+CREATORS = (1, 1_000)
+WARM_UP_SECONDS = 0.5
+NAIVE_ROW = "one transaction a gift, a gift in flight for each connection"
 
 
-async def measure(
-    console: Console, folder: Path, scratch: Path | None, *, rounds: int, seconds: float
-) -> bool:
-    """Print the table of all rounds; False where any books did not hold. No `scratch`: no full one."""
-    found: Found = {}
+class Found(msgspec.Struct):
+    """What all rounds found: measurements by creators, load and system; what each one's books said."""
+
+    measured: dict[tuple[int, str, str], list[Measured]] = {}
     books: dict[str, str] = {}
-    full = None if scratch is None else await _filled(console, scratch)
-    for _ in range(rounds):
-        with tempfile.TemporaryDirectory(dir=folder) as place:
-            fresh = Path(place)
-            await _ours(found, books, "largesse", fresh / "data", seconds=seconds)
-            if full is not None:
-                await _ours(found, books, FULL, full, seconds=seconds, checked=False)
-            for name, batch_max in (
-                ("bare SQLite prototype, no rules", BATCH_MAX),
-                ("the same, one transaction a gift", 1),
-            ):
-                path = fresh / f"prototype-{batch_max}.sqlite"
-                await _prototype(found, books, name, path, batch_max=batch_max, seconds=seconds)
-    if full is not None:
-        books[FULL] = await _verified(console, full)
-    console.print(_table(found, books))
-    return all(word in GOOD for word in books.values())
 
 
-async def _ours(
-    found: Found,
-    books: dict[str, str],
-    name: str,
-    data: Path,
-    *,
-    seconds: float,
-    checked: bool = True,
-) -> None:
-    async with bench.opened(data) as app:
-        audience = await bench.seat(app.ledger, viewers=VIEWERS, environment=app.environment)
-        with _steady():
-            for row, in_flight in zip(ROWS, IN_FLIGHT, strict=False):
-                measured = await bench.gifts_one_by_one(
-                    app.ledger, audience, in_flight=in_flight, seconds=seconds
-                )
-                found.setdefault((name, row), []).append(measured)
-            measured = await bench.gifts_by_the_call(
-                app.ledger, audience, chains_per_call=CHAINS_PER_CALL, seconds=seconds
-            )
-            found.setdefault((name, ROWS[-1]), []).append(measured)
-        if checked:
-            failures = await bench.failures_in_books(app)
-            _note(books, name, "hold" if not failures else "; ".join(failures), good="hold")
+def run(console: Console, folder: Path, *, rounds: int, seconds: float) -> bool:
+    """Print the table of all rounds; False where any books did not hold."""
+    import uvloop
+
+    with (
+        postgres.server() as server,
+        asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
+    ):
+        systems = all_of_them(server)
+        found = runner.run(_measure(console, systems, folder, rounds=rounds, seconds=seconds))
+    console.print(_table(found, systems))
+    if not os.environ.get(TIGERBEETLE):
+        console.print(TIGERBEETLE_MISSING)
+    for name, words in found.books.items():
+        console.print(f"Books of {name}: {words}.")
+    return all(words == HOLD for words in found.books.values())
 
 
-async def _verified(console: Console, data: Path) -> str:
-    """What the ledger says of its own file: every hash, total and history recomputed."""
-    async with bench.opened(data) as app:
-        with console.status("Verifying the full ledger"):
-            problems = [step async for step in app.ledger.verify() if isinstance(step, Problem)]
-    return GOOD[-1] if not problems else str(problems[0])
+async def _measure(
+    console: Console, systems: Iterable[System], folder: Path, *, rounds: int, seconds: float
+) -> Found:
+    found = Found()
+    turns = [(creators, system) for creators in CREATORS for system in systems]
+    with Progress(console=console, transient=True) as progress:
+        task = progress.add_task("", total=rounds * len(turns))
+        for number in range(rounds):
+            for creators, system in turns:
+                what = f"round {number + 1}: {system.name}, {creators:,} creators"
+                progress.update(task, description=what)
+                await _turn(found, system, folder, creators, seconds)
+                progress.advance(task)
+    return found
 
 
-async def _prototype(
-    found: Found,
-    books: dict[str, str],
-    name: str,
-    path: Path,
-    *,
-    batch_max: int,
-    seconds: float,
-) -> None:
-    prototype = Prototype(path, batch_max=batch_max)
-    gifts = _plain_gifts()
-
-    async def send_one() -> None:
-        assert await prototype.create([next(gifts)]) == [True]
-
-    async def send_many() -> None:
-        assert all(await prototype.create(list(itertools.islice(gifts, CHAINS_PER_CALL))))
-
-    with _steady():
-        for row, in_flight in zip(ROWS, IN_FLIGHT, strict=False):
-            measured = await bench.drive(send_one, in_flight=in_flight, seconds=seconds)
-            found.setdefault((name, row), []).append(measured)
-        if batch_max > 1:
-            measured = await bench.drive(
-                send_many,
-                in_flight=bench.CALLS_IN_FLIGHT,
-                seconds=seconds,
-                gifts_per_call=CHAINS_PER_CALL,
-            )
-            found.setdefault((name, ROWS[-1]), []).append(measured)
-    await prototype.close()
-    _note(books, name, balanced(path), good="balanced")
+async def _turn(found: Found, system: System, folder: Path, creators: int, seconds: float) -> None:
+    with tempfile.TemporaryDirectory(dir=folder) as place:
+        async with system.stand(Path(place), creators) as stand:
+            await stand.measure(system.loads[-1], min(seconds, WARM_UP_SECONDS))
+            for load in system.loads:
+                row = (creators, _row(system, load), system.name)
+                measured = await stand.measure(load, seconds)
+                found.measured.setdefault(row, []).append(measured)
+            words = await stand.books()
+            # Once they were bad they stay bad.
+            if found.books.get(system.name, HOLD) == HOLD:
+                found.books[system.name] = words
 
 
-def _note(books: dict[str, str], name: str, word: str, *, good: str) -> None:
-    """Keep what a check of the books said; once it was bad it stays bad."""
-    if books.get(name, good) == good:
-        books[name] = word
+def _row(system: System, load: Load) -> str:
+    """The naive systems are measured with one gift in flight for each connection, in rows of their own."""
+    return NAIVE_ROW if system.name in NAIVE else load.name
 
 
-def _plain_gifts() -> Iterator[Gift]:
-    """The same gifts as ours, with ids made the same way, as the prototype's plain rows."""
-    house = Environment.TEST
-    viewer_ids = [ids.text(ids.derive("bench viewer", n)) for n in range(VIEWERS)]
-    wallets = {viewer_id: chart.wallet(house, viewer_id) for viewer_id in viewer_ids}
-    redeemed, issued = chart.redeemed(house), chart.diamonds_issued(house)
-    earnings = chart.earnings_held(house, ids.text(ids.derive("bench creator")))
-    room = ids.derive("bench room")
-    diamonds = bench.COINS * bench.SHARE_BPS
-    for viewer_id, key in zip(itertools.cycle(viewer_ids), bench.fresh_keys(), strict=False):
-        id = ids.from_key(viewer_id, key)
-        yield (
-            (id, wallets[viewer_id], redeemed, bench.COINS, chart.COIN, room, 1),
-            (ids.nth(id, 1), issued, earnings, diamonds, chart.DIAMOND, room, 1),
-        )
-
-
-@contextmanager
-def _steady() -> Iterator[None]:
-    """The process as `largesse serve` has it: what lives long is kept from the collector."""
-    gc.collect()
-    gc.freeze()
-    try:
-        yield
-    finally:
-        gc.unfreeze()
-
-
-async def _filled(console: Console, scratch: Path) -> Path:
-    """A folder with the transfers there already, filled once through the ledger and then kept."""
-    data = scratch / "filled"
-    done = scratch / "filled.done"
-    if done.exists():
-        return data
-    shutil.rmtree(data, ignore_errors=True)
-    async with bench.opened(data) as app:
-        audience = await bench.seat(app.ledger, viewers=VIEWERS, environment=app.environment)
-        with Progress(console=console, transient=True) as progress:
-            task = progress.add_task("Filling", total=FULL_TRANSFERS)
-            while not progress.finished:
-                measured = await bench.gifts_by_the_call(
-                    app.ledger, audience, chains_per_call=CHAINS_PER_CALL, seconds=1
-                )
-                progress.advance(task, 2 * measured.gifts)
-    done.touch()
-    return data
-
-
-def _table(found: Found, books: dict[str, str]) -> Table:
-    table = Table(title=f"Ledger: {VIEWERS:,} viewers, one creator", title_justify="left")
-    table.add_column("load")
-    table.add_column("ledger")
-    for name in ("gifts/s", "p50 ms", "p99 ms"):
-        table.add_column(name, justify="right")
-    table.add_column("books")
-    for row in ROWS:
-        for name in dict.fromkeys(name for name, _ in found):
-            measured = found.get((name, row))
-            if measured is not None:
-                table.add_row(
-                    row,
-                    name,
-                    told([m.rate for m in measured], rate),
-                    told([m.p50 for m in measured], milliseconds),
-                    told([m.p99 for m in measured], milliseconds),
-                    books.get(name, "not checked"),
-                )
+def _table(found: Found, systems: Iterable[System]) -> Table:
+    table = Table(
+        title=f"Ledger, gifts a second: {VIEWERS:,} viewers gift in turn", title_justify="left"
+    )
+    table.add_column("system")
+    for creators in CREATORS:
+        to = "to one creator" if creators == 1 else f"to {creators:,}"
+        table.add_column(f"{to}: gifts/s", justify="right")
+        table.add_column("p50 ms", justify="right")
+        table.add_column("p99 ms", justify="right")
+        table.add_column("x naive", justify="right")
+    fastest = {creators: _fastest_naive(found, creators) for creators in CREATORS}
+    for row in dict.fromkeys(row for _, row, _ in found.measured):
+        table.add_row(f"[bold]{row}[/bold]")
+        for system in systems:
+            if (CREATORS[0], row, system.name) in found.measured:
+                cells = [
+                    cell
+                    for creators in CREATORS
+                    for cell in _cells(
+                        found.measured[creators, row, system.name], fastest[creators]
+                    )
+                ]
+                table.add_row(f"  {system.name}", *cells)
         table.add_section()
     return table
 
 
-def run(
-    console: Console, folder: Path, scratch: Path | None, *, rounds: int, seconds: float
-) -> bool:
-    """The same from a process without a loop."""
-    import uvloop
+def _cells(measured: list[Measured], fastest_naive: float) -> tuple[str, str, str, str]:
+    rates = [each.rate for each in measured]
+    return (
+        told(rates, rate),
+        milliseconds(median(each.p50 for each in measured)),
+        milliseconds(median(each.p99 for each in measured)),
+        f"{median(rates) / fastest_naive:,.1f}",
+    )
 
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(measure(console, folder, scratch, rounds=rounds, seconds=seconds))
+
+def _fastest_naive(found: Found, creators: int) -> float:
+    """The best that the naive design reached in this run, with any number of connections."""
+    return max(
+        median(each.rate for each in found.measured[creators, NAIVE_ROW, name]) for name in NAIVE
+    )

@@ -3,7 +3,7 @@ A bare ledger to hold ours against: SQLite, one writer thread, plain Python, no 
 
 It keeps what durability costs (WAL, `synchronous=FULL`, answers after the commit, two rows a gift,
 known ids asked for, wallets not overdrawn) and leaves out what a ledger is for: flags, histories,
-hashes, refusals that are remembered. `batch_max=1` is the usual design: one transaction per gift.
+hashes, refusals that are remembered.
 """
 
 import asyncio
@@ -156,12 +156,12 @@ def _known(db: sqlite3.Connection, ids: Iterable[bytes]) -> set[bytes]:
     return {id for (id,) in db.execute(statement, wanted)}
 
 
-def balanced(path: Path) -> str:
-    """Whether the accounts add up to what the transfers say, as the table shows it."""
+def balanced(path: Path) -> bool:
+    """Whether the accounts add up to what the transfers say."""
     db = sqlite3.connect(path)
     try:
         [moved] = db.execute("SELECT coalesce(sum(amount), 0) FROM transfers").fetchone()
         debits, credits = db.execute("SELECT sum(debits), sum(credits) FROM accounts").fetchone()
     finally:
         db.close()
-    return "balanced" if moved == debits == credits else "NOT balanced"
+    return bool(moved == debits == credits)

@@ -44,6 +44,11 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
+def inherited() -> dict[str, str]:
+    """Our environment without the settings of Largesse: a measurement has its own."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("LARGESSE_")}
+
+
 def start(
     command: Sequence[str],
     *,
@@ -53,14 +58,11 @@ def start(
     cwd: Path | None = None,
 ) -> Server:
     """Start the command; `ready` tells when it answers. Our own variables are not handed on."""
-    inherited = {
-        name: value for name, value in os.environ.items() if not name.startswith("LARGESSE_")
-    }
     started = time.perf_counter()
     with log.open("ab") as output:
         process = subprocess.Popen(  # noqa: S603 - A command of our own.
             command,
-            env={**inherited, **(environ or {})},
+            env={**inherited(), **(environ or {})},
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
