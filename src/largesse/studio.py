@@ -16,8 +16,7 @@ from largesse.records.database import Database
 from largesse.records.projections import TopGifter
 from largesse.records.received import Part, Received, Stretch
 from largesse.records.rooms import Room
-from largesse.rooms import attendance
-from largesse.rooms import room as rooms
+from largesse.rooms import attendance, encoding
 from largesse.rooms.attendance import Attendance
 
 TOP_GIFTERS = 10
@@ -81,7 +80,7 @@ async def _attendance(db: Database, room: Room) -> Attendance:
     seq = 0
     while segments := await room_log.segments_after(db, room.id, seq, limit=SEGMENTS_AT_ONCE):
         for raw in segments:
-            entries = rooms.decode_entries(raw)
+            entries = encoding.decode_entries(raw)
             attendance.attend(counted, entries)
             seq = entries[-1].seq
         await asyncio.sleep(0)

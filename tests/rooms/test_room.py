@@ -17,6 +17,12 @@ from hypothesis import strategies as st
 
 from largesse.clock import SECOND
 from largesse.rooms import room
+from largesse.rooms.encoding import (
+    decode_entries,
+    decode_state,
+    encode_entries,
+    encode_state,
+)
 from largesse.rooms.messages import merge
 from largesse.rooms.room import (
     MEMBERS_PER_TICK,
@@ -34,10 +40,6 @@ from largesse.rooms.room import (
     RoomState,
     Shared,
     Ticked,
-    decode_entries,
-    decode_state,
-    encode_entries,
-    encode_state,
     next_due,
     replay,
     step,

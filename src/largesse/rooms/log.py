@@ -13,7 +13,7 @@ import msgspec
 from largesse.records import room_log as records
 from largesse.records.database import Database
 from largesse.records.room_log import Segment, State
-from largesse.rooms import room
+from largesse.rooms import encoding, room
 from largesse.rooms.messages import RECENT_MAX, is_recent
 from largesse.rooms.room import Entry, Person, RoomState, StreamEndEntry
 
@@ -59,7 +59,7 @@ class RoomLog:
     def copy(self, now: float) -> State:
         """The state as the disk keeps it."""
         self.copied_seq, self.copied_at = self.state.seq, now
-        kept = _Kept(room.encode_state(self.state), room.encode_entries(self.recent))
+        kept = _Kept(encoding.encode_state(self.state), encoding.encode_entries(self.recent))
         return State(self.state.room_id, self.state.seq, msgspec.msgpack.encode(kept))
 
 
@@ -82,8 +82,8 @@ async def load(db: Database, room_id: str, creator: Person) -> RoomLog:
         built = RoomLog(RoomState(room_id, creator, is_over=is_over), (), is_closed=is_over)
     else:
         copy = msgspec.msgpack.decode(kept.state, type=_Kept)
-        state = room.decode_state(copy.state)
-        built = RoomLog(state, room.decode_entries(copy.recent), is_closed=state.is_over)
+        state = encoding.decode_state(copy.state)
+        built = RoomLog(state, encoding.decode_entries(copy.recent), is_closed=state.is_over)
     if log is not None:
         for entry in await read(db, room_id, built.state.seq, log.seq):
             room.replay(built.state, entry)
@@ -99,7 +99,7 @@ async def read(db: Database, room_id: str, after: int, to: int) -> list[Entry]:
     entries = [
         entry
         for segment in raw
-        for entry in room.decode_entries(segment)
+        for entry in encoding.decode_entries(segment)
         if after < entry.seq <= to
     ]
     assert [entry.seq for entry in entries] == list(range(after + 1, to + 1))
@@ -112,6 +112,6 @@ def segment(room_id: str, entries: Sequence[Entry]) -> Segment:
         room_id,
         entries[0].seq,
         entries[-1].seq,
-        room.encode_entries(entries),
+        encoding.encode_entries(entries),
         any(isinstance(entry, StreamEndEntry) for entry in entries),
     )

@@ -8,17 +8,13 @@ from its log. What only holds while people are connected, the `Audience`, is in 
 
 import heapq
 from collections.abc import Callable, Iterable
+from functools import lru_cache
+from hashlib import blake2b
 from typing import Any
 
 import msgspec
 
 from largesse.clock import SECOND
-
-FORMAT = 1
-"""
-Of what `encode_entries` and `encode_state` write. A new field goes to the end of its struct with a
-default, and old bytes stay readable; anything else is a new number and a way to read the old one.
-"""
 
 STREAK_MARGIN = 300_000_000
 """
@@ -252,6 +248,10 @@ class Audience(msgspec.Struct):
 
     `due` holds when a streak may be over, at the earliest, as (instant, person id, group id); a gift
     that lengthens a streak leaves it there, so each is looked at again when its turn comes.
+
+    Where several processes have the room, `elsewhere` are the marks of the people whom others have,
+    `also_elsewhere` how many of those are here too, and `seen_elsewhere` who was announced or left
+    there, and when.
     """
 
     connections: dict[str, int] = {}
@@ -262,6 +262,10 @@ class Audience(msgspec.Struct):
     waiting_since: int = 0
     changed_since: int | None = 0
     due: list[tuple[int, str, str]] = []
+    elsewhere: frozenset[int] = frozenset()
+    nobodies_elsewhere: int = 0
+    also_elsewhere: int = 0
+    seen_elsewhere: dict[int, int] = {}
 
 
 class RoomState(msgspec.Struct):
@@ -284,8 +288,22 @@ class RoomState(msgspec.Struct):
 
 
 def viewers(state: RoomState) -> int:
-    """How many people watch: each once, whatever he opens, and every connection of nobody."""
-    return len(state.audience.connections) + state.audience.nobodies
+    """
+    How many people watch: each once, whatever he opens, and every connection of nobody.
+
+    Where nothing has changed here since the number was told, it is the one that was told: another
+    process may have told it, and knows more of its own people than we do.
+    """
+    audience, told = state.audience, state.told
+    if told is not None and audience.changed_since is None:
+        return told.viewers
+    return _counted(audience)
+
+
+@lru_cache(maxsize=100_000)
+def mark(person_id: str) -> int:
+    """Eight bytes for a person, as a number: enough to count everybody once over all processes."""
+    return int.from_bytes(blake2b(person_id.encode(), digest_size=8).digest(), "big")
 
 
 def top_gifters(state: RoomState) -> tuple[TopGifter, ...]:
@@ -313,8 +331,8 @@ def next_due(state: RoomState) -> int | None:
     found = []
     if audience.arrivals or audience.likes:
         found.append(audience.waiting_since)
-    if (over_at := _first_over_at(state)) is not None:
-        found.append(over_at)
+    if (ends_at := _first_over_at(state)) is not None:
+        found.append(ends_at)
     if (telling_at := _telling_at(state)) is not None:
         found.append(telling_at)
     return min(found, default=None)
@@ -331,6 +349,11 @@ def _entered(state: RoomState, command: Entered, now: int) -> list[Entry]:
     if count > 1:
         return []
     left_at = audience.left_at.pop(person.id, None)
+    if audience.elsewhere or audience.seen_elsewhere:
+        if mark(person.id) in audience.elsewhere:
+            audience.also_elsewhere += 1
+            return _changed(audience, now)
+        left_at = max(left_at or 0, audience.seen_elsewhere.get(mark(person.id), 0)) or None
     if not state.is_over and (left_at is None or now - left_at >= MEMBER_QUIET):
         _waits(audience, now)
         audience.arrivals[person.id] = person
@@ -353,6 +376,9 @@ def _left(state: RoomState, command: Left, now: int) -> list[Entry]:
     _forget_who_left_long_ago(audience, now)
     if audience.arrivals.pop(person.id, None) is None:  # Else nobody has heard of him yet.
         audience.left_at[person.id] = now
+    if audience.elsewhere and mark(person.id) in audience.elsewhere:
+        audience.also_elsewhere -= 1
+        return []
     streak = state.streaks.get(person.id)
     return [] if streak is None else [_end(state, streak, now)]
 
@@ -434,16 +460,15 @@ def _ticked(state: RoomState, command: Ticked, now: int) -> list[Entry]:
     if state.is_over:
         return []
     entries: list[Entry] = []
-    while (over_at := _first_over_at(state)) is not None and over_at <= now:
+    while (ends_at := _first_over_at(state)) is not None and ends_at <= now:
         _, person_id, _ = heapq.heappop(state.audience.due)
         entries.append(_end(state, state.streaks[person_id], now))
     entries += _told_members(state, now)
     entries += _told_likes(state, now, LIKERS_PER_TICK)
     telling_at = _telling_at(state)
     if telling_at is not None and telling_at <= now:
-        state.told = RoomUserEntry(
-            _number(state), now // 1_000_000, viewers(state), top_gifters(state)
-        )
+        count, top = _counted(state.audience), top_gifters(state)
+        state.told = RoomUserEntry(_number(state), now // 1_000_000, count, top)
         state.audience.changed_since = None
         entries.append(state.told)
     return entries
@@ -498,6 +523,53 @@ def replay(state: RoomState, entry: Entry) -> None:
             state.is_over = True
 
 
+# Other processes -------------------------------------------------------------------------------
+
+
+def look_elsewhere(state: RoomState, people: frozenset[int], nobodies: int, now: int) -> None:
+    """Take in whom other processes have in this room, as marks; what that changes is told."""
+    audience = state.audience
+    if (people, nobodies) != (audience.elsewhere, audience.nobodies_elsewhere):
+        seen = audience.seen_elsewhere
+        seen.update(dict.fromkeys(audience.elsewhere - people, now))
+        for number in [number for number, at in seen.items() if now - at >= MEMBER_QUIET]:
+            del seen[number]
+        audience.elsewhere, audience.nobodies_elsewhere = people, nobodies
+        audience.also_elsewhere = sum(mark(id) in people for id in audience.connections)
+    if not state.is_over and not _is_as_told(state):
+        _changed(audience, now)
+
+
+def replay_elsewhere(state: RoomState, entry: Entry) -> None:
+    """`replay` an entry of another process while people are here."""
+    replay(state, entry)
+    if isinstance(entry, MemberEntry):
+        state.audience.arrivals.pop(entry.person.id, None)
+        state.audience.seen_elsewhere[mark(entry.person.id)] = entry.at * 1_000_000
+
+
+def take_back(audience: Audience, entries: Iterable[Entry]) -> list[Command]:
+    """
+    What people did, of entries that were never written, to be decided again.
+
+    Gifts come again from the ledger, the ends of streaks and of the room from whoever asks for them.
+    """
+    commands: list[Command] = []
+    for entry in entries:
+        match entry:
+            case ChatEntry():
+                commands.append(Chatted(entry.person, entry.text))
+            case LikeEntry():
+                commands.append(Liked(entry.person, entry.count))
+            case FollowEntry():
+                commands.append(Followed(entry.person))
+            case ShareEntry():
+                commands.append(Shared(entry.person))
+            case MemberEntry() if entry.person.id in audience.connections:
+                audience.arrivals[entry.person.id] = entry.person
+    return commands
+
+
 # Streaks ---------------------------------------------------------------------------------------
 
 
@@ -518,7 +590,7 @@ def _continues(streak: GiftEntry, gift: Gifted) -> bool:
 def _keep_open(state: RoomState, entry: GiftEntry) -> None:
     person_id = entry.person.id
     if person_id not in state.streaks:
-        due = (_over_at(entry), person_id, entry.group_id)
+        due = (over_at(entry), person_id, entry.group_id)
         heapq.heappush(state.audience.due, due)
     state.streaks[person_id] = entry
 
@@ -545,7 +617,8 @@ def _end(state: RoomState, streak: GiftEntry, now: int) -> GiftEntry:
     )
 
 
-def _over_at(streak: GiftEntry) -> int:
+def over_at(streak: GiftEntry) -> int:
+    """When a streak ends that nobody lengthens."""
     return streak.paid_at + streak.combo_ns + STREAK_MARGIN
 
 
@@ -557,8 +630,8 @@ def _first_over_at(state: RoomState) -> int | None:
         streak = state.streaks.get(person_id)
         if streak is None or streak.group_id != group_id:
             heapq.heappop(due)
-        elif (over_at := _over_at(streak)) != instant:
-            heapq.heapreplace(due, (over_at, person_id, group_id))
+        elif (at := over_at(streak)) != instant:
+            heapq.heapreplace(due, (at, person_id, group_id))
         else:
             return instant
     return None
@@ -616,11 +689,14 @@ def _rank(state: RoomState, person: Person) -> int:
 
 
 def _told_members(state: RoomState, now: int) -> list[Entry]:
-    arrivals = [*state.audience.arrivals.values()][:MEMBERS_PER_TICK]
-    state.audience.arrivals.clear()
+    audience = state.audience
+    arrivals = [*audience.arrivals.values()]
+    if audience.elsewhere:
+        arrivals = [each for each in arrivals if mark(each.id) not in audience.elsewhere]
+    audience.arrivals.clear()
     return [
         MemberEntry(_number(state), now // 1_000_000, person, _rank(state, person))
-        for person in arrivals
+        for person in arrivals[:MEMBERS_PER_TICK]
     ]
 
 
@@ -643,13 +719,24 @@ def _telling_at(state: RoomState) -> int | None:
     changed_since, told = state.audience.changed_since, state.told
     if changed_since is None:
         return None
-    known = (0, ()) if told is None else (told.viewers, told.top)
-    if known == (viewers(state), top_gifters(state)):
+    if _is_as_told(state):
         state.audience.changed_since = None
         return None
     if told is None:
         return changed_since
     return max(changed_since, told.at * 1_000_000 + ROOM_USER_EVERY)
+
+
+def _is_as_told(state: RoomState) -> bool:
+    told = state.told
+    known = (0, ()) if told is None else (told.viewers, told.top)
+    return known == (_counted(state.audience), top_gifters(state))
+
+
+def _counted(audience: Audience) -> int:
+    here = len(audience.connections) + audience.nobodies
+    there = len(audience.elsewhere) + audience.nobodies_elsewhere
+    return here + there - audience.also_elsewhere
 
 
 def _changed(audience: Audience, now: int) -> list[Entry]:
@@ -676,79 +763,3 @@ def _forget_who_left_long_ago(audience: Audience, now: int) -> None:
 def _number(state: RoomState) -> int:
     state.seq += 1
     return state.seq
-
-
-# Bytes -----------------------------------------------------------------------------------------
-
-
-class _Kept(msgspec.Struct, frozen=True, array_like=True):
-    """A room as `encode_state` writes it."""
-
-    format: int
-    room_id: str
-    creator: Person
-    seq: int
-    likes: int
-    is_over: bool
-    told: RoomUserEntry | None
-    streaks: list[GiftEntry]
-    gifters: list[Gifter]
-    followers: list[str]
-
-
-_encoder = msgspec.msgpack.Encoder()
-_entries_decoder = msgspec.msgpack.Decoder(tuple[int, list[Entry]])
-_state_decoder = msgspec.msgpack.Decoder(_Kept)
-
-
-def encode_entries(entries: Iterable[Entry]) -> bytes:
-    """A run of entries for the log."""
-    return _encoder.encode((FORMAT, list(entries)))
-
-
-def decode_entries(raw: bytes) -> list[Entry]:
-    """What `encode_entries` wrote, now or in an earlier version."""
-    format, entries = _entries_decoder.decode(raw)
-    assert format == FORMAT
-    return entries
-
-
-def encode_state(state: RoomState) -> bytes:
-    """The state without its audience. Equal states give equal bytes."""
-    return _encoder.encode(
-        _Kept(
-            FORMAT,
-            state.room_id,
-            state.creator,
-            state.seq,
-            state.likes,
-            state.is_over,
-            state.told,
-            list(state.streaks.values()),
-            list(state.gifters.values()),
-            sorted(state.followers),
-        )
-    )
-
-
-def decode_state(raw: bytes) -> RoomState:
-    """The state that `encode_state` wrote, with nobody in it."""
-    kept = _state_decoder.decode(raw)
-    assert kept.format == FORMAT
-    state = RoomState(
-        room_id=kept.room_id,
-        creator=kept.creator,
-        seq=kept.seq,
-        likes=kept.likes,
-        is_over=kept.is_over,
-        told=kept.told,
-        streaks={entry.person.id: entry for entry in kept.streaks},
-        gifters={gifter.person.id: gifter for gifter in kept.gifters},
-        top=sorted((each for each in kept.gifters if each.rank), key=lambda each: each.rank),
-        followers=set(kept.followers),
-    )
-    state.audience.due = [
-        (_over_at(entry), person_id, entry.group_id) for person_id, entry in state.streaks.items()
-    ]
-    heapq.heapify(state.audience.due)
-    return state
