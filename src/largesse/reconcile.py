@@ -1,9 +1,11 @@
 """
-Reconcile: read everything again and say what holds.
+Reconcile: two independent records of the same money, read again and compared.
 
-The ledger's file against itself (`ledger.verify`), every chain against the books' rules, every
-order against its chain. It streams: pages of changes and of orders go by, totals stay. The ledger
-may go on moving meanwhile: what comes after the changes that were read is left for the next run.
+`check` reads every chain against the books' rules and every order against its chain; `check_file`
+reads the ledger's store against itself (`Ledger.verify`), which takes longest and is for
+`largesse check --deep`. Both stream: pages go by, totals stay. The ledger may go on moving
+meanwhile, in this process or in others: what comes after the changes that were read is left for the
+next run, and an order is kept before its chain is posted, so what is written meanwhile is no fault.
 """
 
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -14,7 +16,7 @@ from largesse import clock, ids
 from largesse.books import chart, checks, postings
 from largesse.books.chart import Environment, TransferCode
 from largesse.books.checks import Check, Tally
-from largesse.ledger import Ledger, LedgerUnavailable, Problem
+from largesse.ledger import Ledger, Problem, Total
 from largesse.ledger.model import Account, Change, ChangeKind, Posted
 from largesse.money import CURRENCIES
 from largesse.records import orders
@@ -35,12 +37,25 @@ REFUND_RULE = "every refund has its order"
 ORDER_RULE = "every credited order has its coins, as ordered"
 
 
-class _Progress(msgspec.Struct):
-    """How far the run is."""
+class Books(msgspec.Struct):
+    """
+    What was read of the ledger's changes so far, up to the timestamp `after`.
 
+    Kept between two runs, the second reads only what is new; what was read is not read again.
+    `whole` is False while a page is being added up: a run that stopped there begins afresh.
+    """
+
+    tally: Tally = msgspec.field(default_factory=Tally)
     after: int = 0
     transfers: int = 0
     refunds: int = 0
+    whole: bool = True
+
+
+class _Orders(msgspec.Struct):
+    """What this run found in the orders, which are all read each time."""
+
+    tally: Tally
     orders: int = 0
     recharges_with_order: int = 0
     waiting: int = 0
@@ -61,34 +76,30 @@ class Verdict(msgspec.Struct, frozen=True):
 
 
 async def verdict(
-    db: Database, ledger: Ledger, *, environment: Environment, now: Callable[[], int]
+    db: Database,
+    ledger: Ledger,
+    *,
+    environment: Environment,
+    now: Callable[[], int],
+    books: Books | None = None,
 ) -> Verdict:
     """
-    Run every check and say what came of it.
+    Run every check and say what came of it; see `check`.
 
     Raises:
         RecordsUnavailable: the records cannot be read.
     """
     at = now()
-    found = [
-        row
-        async for row in check(db, ledger, environment=environment, now=at)
-        if not isinstance(row, int)
-    ]
+    rows = check(db, ledger, environment=environment, now=at, books=books)
+    found = [row async for row in rows if not isinstance(row, int)]
     return Verdict(at, round((now() - at) / clock.SECOND, 3), tuple(found))
 
 
-async def check(
-    db: Database, ledger: Ledger, *, environment: Environment, now: int
-) -> AsyncIterator[Check | int]:
+async def check_file(ledger: Ledger) -> AsyncIterator[Check | Total | int]:
     """
-    Check everything in this data folder, whose environment this is.
+    Recompute the ledger's store from its first batch: hashes, totals, histories.
 
-    Yields a `Check` per rule (one per problem in the ledger's file), and between them how many
-    transfers were read so far, for progress: twice from zero, for there are two readings.
-
-    Raises:
-        RecordsUnavailable: the records cannot be read.
+    Yields a `Check` per problem, or one that all is well, and `verify`'s progress between them.
     """
     found_problem = False
     read = 0
@@ -96,62 +107,82 @@ async def check(
         if isinstance(step, Problem):
             found_problem = True
             yield Check(FILE_RULE, False, f"{step.what} ({step.where})")
-        else:
+            continue
+        if isinstance(step, int):
             read = step
-            yield step
+        yield step
     if not found_problem:
         yield Check(FILE_RULE, True, f"{read:,} transfers")
 
-    tally, progress = Tally(), _Progress()
+
+async def check(
+    db: Database,
+    ledger: Ledger,
+    *,
+    environment: Environment,
+    now: int,
+    books: Books | None = None,
+) -> AsyncIterator[Check | int]:
+    """
+    Check the books and the orders of this installation, whose environment this is.
+
+    Yields a `Check` per rule, and before them how many transfers were read so far, for progress.
+    With `books` of an earlier run, only the changes since then are read.
+
+    Raises:
+        RecordsUnavailable: the records cannot be read.
+    """
+    books = Books() if books is None else books
+    if not books.whole:
+        books.tally, books.after, books.transfers, books.refunds = Tally(), 0, 0, 0
     try:
-        async for transfers in _read_changes(db, ledger, tally, progress):
+        books.whole = False
+        async for transfers in _read_changes(db, ledger, books):
             yield transfers
-        await _read_orders(db, ledger, tally, progress)
-        if progress.recharges_with_order != tally.recharges:
-            await _find_recharges_without_order(db, ledger, tally, progress)
+        books.whole = True
+        found = _Orders(Tally())
+        await _read_orders(db, ledger, books, found)
+        if found.recharges_with_order != books.tally.recharges:
+            await _find_recharges_without_order(db, ledger, books, found)
     except RecordsUnavailable:
         raise
     except Exception as error:
-        # A file that is not as the ledger wrote it may hold anything, and break anything that reads.
-        if not found_problem and not isinstance(error, LedgerUnavailable):
-            raise
-        yield Check(
-            READABLE_RULE, False, f"stopped after {progress.transfers:,} transfers: {error!r}"
-        )
+        # A store that is not as the ledger wrote it may hold anything, and break anything that reads.
+        detail = f"stopped after {books.transfers:,} transfers: {error!r}"
+        yield Check(READABLE_RULE, False, detail)
         return
-    for row in checks.of_changes(tally):
+    for row in checks.of_changes(books.tally):
         yield row
-    for row in _rows(tally, progress, environment, now):
+    for row in _rows(books, found, environment, now):
         yield row
 
 
-def _rows(tally: Tally, progress: _Progress, environment: Environment, now: int) -> list[Check]:
+def _rows(books: Books, found: _Orders, environment: Environment, now: int) -> list[Check]:
+    tally = found.tally
     live = chart.NUMBER_OF_ENVIRONMENT[Environment.LIVE]
-    if environment is Environment.TEST and any(number == live for number, _, _ in tally.sums):
+    if environment is Environment.TEST and any(number == live for number, _, _ in books.tally.sums):
         checks.fault(tally, FOLDER_RULE, "there are live accounts")
 
-    orders_detail = f"{progress.orders:,} orders"
-    if progress.waiting:
-        minutes = (now - progress.waiting_since) // clock.MINUTE
+    orders_detail = f"{found.orders:,} orders"
+    if found.waiting:
+        minutes = (now - found.waiting_since) // clock.MINUTE
         orders_detail += (
-            f"; {progress.waiting:,} paid and about to be credited, the oldest {minutes:,} min old"
+            f"; {found.waiting:,} paid and about to be credited, the oldest {minutes:,} min old"
         )
     return [
-        checks.rule_check(tally, RECHARGE_RULE, f"{tally.recharges:,} recharges"),
+        checks.rule_check(tally, RECHARGE_RULE, f"{books.tally.recharges:,} recharges"),
         checks.rule_check(tally, ORDER_RULE, orders_detail),
-        checks.rule_check(tally, REFUND_RULE, f"{progress.refunds:,} refunds"),
+        checks.rule_check(books.tally, REFUND_RULE, f"{books.refunds:,} refunds"),
         checks.rule_check(tally, FOLDER_RULE, environment.value),
     ]
 
 
-async def _read_changes(
-    db: Database, ledger: Ledger, tally: Tally, progress: _Progress
-) -> AsyncIterator[int]:
-    """Read the changes from the first to the last of this moment into the tally."""
+async def _read_changes(db: Database, ledger: Ledger, books: Books) -> AsyncIterator[int]:
+    """Read the changes from the first to the last of this moment into the books."""
     accounts: dict[bytes, Account] = {}
     at_end = False
     while not at_end:
-        changes = await ledger.changes(progress.after, CHANGES_AT_ONCE)
+        changes = await ledger.changes(books.after, CHANGES_AT_ONCE)
         # A short page is the end of this moment; to wait for an empty one could be to run for ever.
         at_end = len(changes) < CHANGES_AT_ONCE
         if not changes:
@@ -162,15 +193,15 @@ async def _read_changes(
             match change.kind:
                 case ChangeKind.ACCOUNT:
                     assert change.account is not None
-                    checks.add_account_created(tally, change.account)
+                    checks.add_account_created(books.tally, change.account)
                 case ChangeKind.EXPIRED:
-                    checks.add_expired(tally, change.chain[0], accounts)
+                    checks.add_expired(books.tally, change.chain[0], accounts)
                 case ChangeKind.CHAIN:
-                    checks.add_chain(tally, change.chain, accounts, referred)
-                    progress.transfers += len(change.chain)
-        await _check_refunds(db, tally, progress, changes)
-        progress.after = changes[-1].timestamp
-        yield progress.transfers
+                    checks.add_chain(books.tally, change.chain, accounts, referred)
+                    books.transfers += len(change.chain)
+        await _check_refunds(db, books, changes)
+        books.after = changes[-1].timestamp
+        yield books.transfers
 
 
 async def _learn_accounts(
@@ -204,20 +235,18 @@ async def _referred(ledger: Ledger, changes: Sequence[Change]) -> dict[bytes, Po
     return {posted.transfer.id: posted for posted in found if posted is not None}
 
 
-async def _check_refunds(
-    db: Database, tally: Tally, progress: _Progress, changes: Sequence[Change]
-) -> None:
+async def _check_refunds(db: Database, books: Books, changes: Sequence[Change]) -> None:
     for change in changes:
         if not change.chain or change.chain[0].transfer.code != TransferCode.REFUND:
             continue
-        progress.refunds += 1
+        books.refunds += 1
         refund = change.chain[0].transfer
         order = await orders.find(db, ids.text(refund.user_data_128))
         if order is None or refund.debit_account_id != _wallet(order):
-            checks.fault(tally, REFUND_RULE, f"refund {ids.text(refund.id)}")
+            checks.fault(books.tally, REFUND_RULE, f"refund {ids.text(refund.id)}")
 
 
-async def _read_orders(db: Database, ledger: Ledger, tally: Tally, progress: _Progress) -> None:
+async def _read_orders(db: Database, ledger: Ledger, books: Books, found: _Orders) -> None:
     """
     Compare every order with the chain that its payment would have become.
 
@@ -235,32 +264,32 @@ async def _read_orders(db: Database, ledger: Ledger, tally: Tally, progress: _Pr
             for n in range(postings.RECHARGE_TRANSFERS_MAX)
         ]
         posted: dict[bytes, list[Posted]] = {}
-        for found in await ledger.lookup_transfers(transfer_ids):
-            if found is not None:
-                posted.setdefault(ids.head(found.transfer.id), []).append(found)
+        for each in await ledger.lookup_transfers(transfer_ids):
+            if each is not None:
+                posted.setdefault(ids.head(each.transfer.id), []).append(each)
         for order, chain_id in zip(page, chain_ids, strict=True):
             chain = [] if chain_id is None else posted.get(chain_id, [])
-            _check_order(tally, progress, order, chain)
+            _check_order(found, order, chain, books.after)
 
 
-def _check_order(tally: Tally, progress: _Progress, order: Order, chain: Sequence[Posted]) -> None:
-    progress.orders += 1
+def _check_order(found: _Orders, order: Order, chain: Sequence[Posted], after: int) -> None:
+    found.orders += 1
     if order.status == "paid" and not chain:
-        progress.waiting += 1
-        since = progress.waiting_since or order.created_at
-        progress.waiting_since = min(since, order.created_at)
+        found.waiting += 1
+        since = found.waiting_since or order.created_at
+        found.waiting_since = min(since, order.created_at)
     if not chain:
         if order.status == "credited":
-            checks.fault(tally, ORDER_RULE, f"order {order.id} was credited nothing")
+            checks.fault(found.tally, ORDER_RULE, f"order {order.id} was credited nothing")
         return
     if not checks.is_posting(chain) or chain[0].transfer.code != TransferCode.RECHARGE_NET:
-        checks.fault(tally, ORDER_RULE, f"order {order.id}: its chain is no recharge")
+        checks.fault(found.tally, ORDER_RULE, f"order {order.id}: its chain is no recharge")
         return
-    if chain[0].timestamp <= progress.after:
-        progress.recharges_with_order += 1
+    if chain[0].timestamp <= after:
+        found.recharges_with_order += 1
     different = _difference(order, postings.recharge_details(chain))
     if different is not None:
-        checks.fault(tally, ORDER_RULE, f"order {order.id}: {different}")
+        checks.fault(found.tally, ORDER_RULE, f"order {order.id}: {different}")
 
 
 def _difference(order: Order, chain: postings.RechargeDetails) -> str | None:
@@ -284,26 +313,26 @@ def _difference(order: Order, chain: postings.RechargeDetails) -> str | None:
 
 
 async def _find_recharges_without_order(
-    db: Database, ledger: Ledger, tally: Tally, progress: _Progress
+    db: Database, ledger: Ledger, books: Books, found: _Orders
 ) -> None:
     """Read the changes once more, to name the recharges that the numbers show to be too many."""
-    detail = f"{tally.recharges:,} recharges, {progress.recharges_with_order:,} of them ordered"
-    checks.fault(tally, RECHARGE_RULE, detail)
+    detail = f"{books.tally.recharges:,} recharges, {found.recharges_with_order:,} of them ordered"
+    checks.fault(found.tally, RECHARGE_RULE, detail)
     after = 0
-    while after < progress.after:
+    while after < books.after:
         changes = await ledger.changes(after, CHANGES_AT_ONCE)
         if not changes:
             break
         after = changes[-1].timestamp
         for change in changes:
-            if not change.chain or change.timestamp > progress.after:
+            if not change.chain or change.timestamp > books.after:
                 continue
             first = change.chain[0].transfer
             if first.code != TransferCode.RECHARGE_NET:
                 continue
             order = await orders.find(db, ids.text(first.user_data_128))
             if order is None or _recharge_id(order) != first.id:
-                checks.fault(tally, RECHARGE_RULE, f"recharge {ids.text(first.id)}")
+                checks.fault(found.tally, RECHARGE_RULE, f"recharge {ids.text(first.id)}")
 
 
 def _recharge_id(order: Order) -> bytes | None:

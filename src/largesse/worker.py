@@ -70,9 +70,11 @@ def jobs(app: App) -> tuple[Job, ...]:
         await sessions.delete_expired(app.db, now=app.clock.now())
         return False
 
+    books = reconcile.Books()
+
     async def check_books() -> bool:
         found = await reconcile.verdict(
-            app.db, app.ledger, environment=app.environment, now=app.clock.now
+            app.db, app.ledger, environment=app.environment, now=app.clock.now, books=books
         )
         app.health.verdict = found
         for check in found.checks:

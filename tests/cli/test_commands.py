@@ -212,6 +212,7 @@ async def test_a_check_shows_what_is_broken_and_its_status_tells(command: Comman
         edited = record[:-1] + bytes([record[-1] ^ 1])
         ledger.execute("UPDATE accounts SET record = ? WHERE id = ?", (edited, id))
         ledger.commit()
-    broken = await asyncio.to_thread(command, "check")
+    broken = await asyncio.to_thread(command, "check", "--deep")
     assert broken.returncode == 1
     assert "BROKEN" in broken.stdout
+    assert "Recomputing the ledger" in broken.stderr

@@ -56,10 +56,12 @@ COMMANDS = (
     (
         "check",
         "largesse.cli.check:check",
-        """Recompute every invariant of a data folder.
+        """Recompute every invariant of an installation.
 
-        No other process may be using it; a running server answers the same at
-        GET /v1/operator/check. Exit status: 0 all hold, 1 one does not, 2 it could not be told.""",
+        Every chain against the books' rules, every order against its chain; with `--deep` first the
+        ledger's store itself, batch by batch. A folder with SQLite in it may be used by no other
+        process; a running server answers at GET /v1/operator/check. Exit status: 0 all hold, 1 one
+        does not, 2 it could not be told.""",
     ),
     ("bench", "largesse.cli.bench:bench", "Measure the ledger on this machine."),
     (

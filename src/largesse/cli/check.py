@@ -1,57 +1,84 @@
-"""`largesse check`: every invariant of a data folder, recomputed from its first transfer."""
+"""`largesse check`: every invariant of an installation, recomputed from its first transfer."""
 
 import asyncio
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
 
+from cyclopts import Parameter
 from rich.console import Console
-from rich.status import Status
 from rich.table import Table
 
 from largesse.books.checks import Check
 from largesse.cli import EXIT_DONE, EXIT_FOUND, EXIT_REFUSED
+from largesse.cli.progress import Reading, reading
 from largesse.cli.start import settings_in_force
 from largesse.clock import SystemClock
-from largesse.ledger import LedgerUnavailable
+from largesse.ledger import LedgerUnavailable, Total
 from largesse.settings import Settings
 
+if TYPE_CHECKING:
+    from largesse.app import Stores
 
-def check() -> int:
+
+def check(
+    *,
+    deep: Annotated[
+        bool,
+        Parameter(
+            help="First recompute the ledger's store itself: the hash of every batch, every "
+            "account's totals and history."
+        ),
+    ] = False,
+) -> int:
     """
-    Recompute every invariant of the data folder, which no other process may be using.
+    Recompute every invariant of this installation.
 
     Exit status: 0 all of them hold, 1 one does not, 2 it could not be told.
     """
-    return asyncio.run(_check(settings_in_force()))
+    return asyncio.run(_check(settings_in_force(), deep))
 
 
-async def _check(settings: Settings) -> int:
-    from largesse import reconcile
+async def _check(settings: Settings, deep: bool) -> int:
     from largesse.app import open_stores
     from largesse.records.database import RecordsUnavailable
 
     clock = SystemClock()
-    found: list[Check] = []
     async with open_stores(settings, clock=clock) as stores:
         folder = stores.folder
-        progress = Console(stderr=True)
         try:
-            with progress.status(f"Reading {folder.path}") as status:
-                async for step in reconcile.check(
-                    stores.db, stores.ledger, environment=folder.environment, now=clock.now()
-                ):
-                    _take(step, found, status)
+            with reading(Console(stderr=True)) as progress:
+                found = await _read(stores, progress, deep=deep, now=clock.now())
         except (LedgerUnavailable, RecordsUnavailable) as error:
             print(f"largesse: check_stopped: {folder.path}: {error}", file=sys.stderr)
             return EXIT_REFUSED
     return _print(found, title=f"{folder.path} ({folder.environment})")
 
 
-def _take(step: Check | int, found: list[Check], status: Status) -> None:
-    if isinstance(step, Check):
-        found.append(step)
-    else:
-        status.update(f"Reading: {step:,} transfers")
+async def _read(stores: "Stores", progress: Reading, *, deep: bool, now: int) -> list[Check]:
+    from largesse import reconcile
+
+    found: list[Check] = []
+    total = None
+    if deep:
+        progress.begin("Recomputing the ledger", None)
+        async for step in reconcile.check_file(stores.ledger):
+            if isinstance(step, Check):
+                found.append(step)
+            elif isinstance(step, Total):
+                total = step.transfers
+                progress.begin("Recomputing the ledger", total)
+            else:
+                progress.at(step)
+    progress.begin("Reading the books", total)
+    async for row in reconcile.check(
+        stores.db, stores.ledger, environment=stores.folder.environment, now=now
+    ):
+        if isinstance(row, Check):
+            found.append(row)
+        else:
+            progress.at(row)
+    return found
 
 
 def _print(found: Sequence[Check], *, title: str) -> int:

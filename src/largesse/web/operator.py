@@ -88,7 +88,7 @@ async def get_operator_totals(request: AnyRequest) -> reports.OperatorTotals:
     security=SIGNED_IN,
     guards=[auth.needs("operator")],
     summary="Do the books hold?",
-    description="Recomputes every invariant from the beginning, as `largesse check` does; on a "
+    description="Reads every chain and every order, as `largesse check` does; on a "
     "large ledger this takes a while. A check of the last ten seconds is shown again.",
     responses=refusals("role_required", session=True),
 )
