@@ -9,13 +9,15 @@ from pathlib import Path
 
 from rich.console import Console
 
-from bench import http_gifts, ledger, machine, sockets, startup
+from bench import growth, http_gifts, ledger, machine, sockets, startup
 from largesse.cli.bench import settle
 
 EXIT_STOPPED = 128 + signal.SIGTERM
 COLUMNS = 160
 """Width of the tables where nobody watches."""
 PARTS = ("ledger", "http", "sockets", "start")
+LONG_PARTS = ("growth",)
+"""Only when asked for: filling a ledger takes an hour."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -23,7 +25,7 @@ def main(arguments: Sequence[str]) -> int:
     parser = _parser()
     asked = parser.parse_args(arguments)
     parts = asked.parts or PARTS
-    if unknown := set(parts) - set(PARTS):
+    if unknown := set(parts) - {*PARTS, *LONG_PARTS}:
         parser.error(f"no such part: {', '.join(sorted(unknown))}")
     rounds = asked.rounds or (1 if asked.quick else 5)
     # Told to stop, it still ends its servers and removes its folders on the way out.
@@ -37,6 +39,17 @@ def main(arguments: Sequence[str]) -> int:
         if "ledger" in parts:
             held &= ledger.run(
                 console, folder, rounds=rounds, seconds=0.5 if asked.quick else asked.seconds
+            )
+        if "growth" in parts:
+            held &= growth.run(
+                console,
+                folder,
+                asked.scratch or folder / "scratch",
+                transfers=asked.transfers,
+                engines=asked.engines or growth.ENGINES,
+                rounds=rounds,
+                seconds=1 if asked.quick else asked.seconds,
+                is_verified=not asked.quick,
             )
         used = folder / "none"
         if "http" in parts:
@@ -60,7 +73,10 @@ def main(arguments: Sequence[str]) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument(
-        "parts", nargs="*", metavar="part", help=f"of {', '.join(PARTS)} (default: all of them)"
+        "parts",
+        nargs="*",
+        metavar="part",
+        help=f"of {', '.join(PARTS)} (default: all of these), {', '.join(LONG_PARTS)}",
     )
     parser.add_argument("--quick", action="store_true", help="one short round, no full ledger")
     parser.add_argument("--rounds", type=int, help="rounds of everything (default: 5)")
@@ -69,7 +85,17 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--folder", type=Path, help="folder on the disk to measure")
     parser.add_argument(
-        "--scratch", type=Path, help="folder that keeps the filled ledger between runs"
+        "--scratch", type=Path, help="folder that keeps the filled ledgers of growth between runs"
+    )
+    parser.add_argument(
+        "--transfers", type=int, default=20_000_000, help="to fill for growth (default: 20000000)"
+    )
+    parser.add_argument(
+        "--engine",
+        dest="engines",
+        action="append",
+        choices=growth.ENGINES,
+        help="of growth, may be given again (default: all)",
     )
     return parser
 

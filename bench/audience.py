@@ -28,14 +28,14 @@ class Audience(msgspec.Struct, frozen=True):
     item_id: str
 
 
-async def seat(data: Path, *, viewers: int) -> Audience:
+async def seat(data: Path, *, viewers: int, url: str = "") -> Audience:
     """
-    Make a test folder with its audience.
+    Make a test folder with its audience, with stores of its own or both in the database of `url`.
 
     Users and sessions are inserted as rows, because two thousand argon2 hashes would take minutes;
     everything else is done as the product does it.
     """
-    async with bench.opened(data) as app:
+    async with bench.opened(data, database_url=url, ledger_url=url) as app:
         now = app.clock.now()
         tokens = tuple(os.urandom(32).hex() for _ in range(viewers))
         viewer_ids = tuple(_new_id(now) for _ in tokens)
@@ -49,8 +49,8 @@ async def seat(data: Path, *, viewers: int) -> Audience:
                 [_session(*pair, now) for pair in zip(tokens, viewer_ids, strict=True)],
             )
         await bench.fund(app.ledger, environment=app.environment, viewer_ids=viewer_ids)
-        rooms = [await _open_room(app, creator_id, now) for creator_id in creator_ids]
-        return Audience(tokens, *rooms, _one_coin_item(app))
+        room_id, quiet_room_id = [await _open_room(app, each, now) for each in creator_ids]
+        return Audience(tokens, room_id, quiet_room_id, _one_coin_item(app))
 
 
 async def _open_room(app: App, creator_id: str, now: int) -> str:

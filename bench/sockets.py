@@ -71,7 +71,7 @@ def measure(console: Console, folder: Path, *, rounds: int, seconds: int, is_qui
             _gifts(found, server, made, tokens, seconds=seconds)
         with _largesse(folder, data) as server:
             _keep_fans(found, IN_A_ROOM, _ask(_chat(server, made, counts), list[Fanned]))
-    note = http_gifts.checked(data)
+    note = http_gifts.checked(http_gifts.environ_of(data))
     console.print(_busy_table(found, note=note))
     console.print(_fan_table(found, counts))
     return note == HOLDS
