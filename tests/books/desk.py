@@ -4,13 +4,13 @@ A bookkeeper's desk: ana and cleo buy and gift, bo earns, in US dollars at the s
 Everything goes through the reference ledger and its rules. `post` insists that a chain is created.
 """
 
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 
 from largesse import ids
 from largesse.books import chart, lots, postings
 from largesse.books.chart import Environment
-from largesse.clock import ManualClock
-from largesse.ledger import AccountFilter
+from largesse.clock import DAY, Clock, ManualClock
+from largesse.ledger import AccountFilter, Ledger
 from largesse.ledger.memory import MemoryLedger
 from largesse.ledger.model import (
     Account,
@@ -26,6 +26,7 @@ TEST = Environment.TEST
 ANA = ids.text(ids.derive("person", "ana"))
 BO = ids.text(ids.derive("person", "bo"))
 CLEO = ids.text(ids.derive("person", "cleo"))
+DANA = ids.text(ids.derive("person", "dana"))
 ROOM = ids.text(ids.derive("room", "bo's"))
 NAMES = {ANA: "ana", BO: "bo", CLEO: "cleo"}
 SPRING = "spring"
@@ -45,13 +46,20 @@ def chain_id(name: str) -> bytes:
 
 
 class Desk:
-    """The ledger with everyone's accounts, and the shortest way to post each event."""
+    """
+    The ledger with everyone's accounts, and the shortest way to post each event.
 
-    def __init__(self) -> None:
+    It is the reference ledger, unless another one is opened with `engine`.
+    """
+
+    def __init__(self, engine: Callable[[Clock], Awaitable[Ledger]] | None = None) -> None:
         self.clock = ManualClock()
-        self.ledger = MemoryLedger(self.clock)
+        self.engine = engine
+        self.ledger: Ledger = MemoryLedger(self.clock)
 
     async def open(self) -> "Desk":
+        if self.engine is not None:
+            self.ledger = await self.engine(self.clock)
         await self.ledger.create_accounts(
             (
                 *chart.house_accounts(TEST, ("USD",), ("sandbox",)),
@@ -94,6 +102,11 @@ class Desk:
         code = chart.TransferCode.REFUND
         await self.post((Transfer(chain_id("dispute"), debt, returned, coins, chart.COIN, code),))
 
+    def end_of_day(self) -> int:
+        """A day goes by; its last instant."""
+        self.clock.advance(DAY)
+        return self.clock.now() - 1
+
     async def account(self, account_id: bytes) -> Account:
         [account] = await self.ledger.lookup_accounts([account_id])
         assert account is not None
@@ -135,13 +148,13 @@ def recharge(name: str, coins: int = 350, bonus: int = 0) -> Chain:
     )
 
 
-def gift(name: str, coins: int, *, share_bps: int = 5_000) -> Chain:
-    """Ana sends bo some roses, of a coin each."""
+def gift(name: str, coins: int, *, share_bps: int = 5_000, creator_id: str = BO) -> Chain:
+    """Ana sends bo, or another, some roses, of a coin each."""
     return postings.gift(
         chain_id(name),
         environment=TEST,
         viewer_id=ANA,
-        creator_id=BO,
+        creator_id=creator_id,
         room_id=ROOM,
         item_number=7,
         quantity=coins,

@@ -13,7 +13,7 @@ from largesse.books.chart import TransferCode
 from largesse.books.lots import Origin
 from largesse.ledger.model import Chain, Outcome, Posted, Transfer
 from tests.books import desk as desks
-from tests.books.desk import ANA, SPRING, TEST, Desk, chain_id, order
+from tests.books.desk import ANA, BO, DANA, SPRING, TEST, Desk, chain_id, order
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ async def test_the_example_of_the_design(desk):
     assert lots.outstanding(found) == lots.Outstanding(paid=250, promotional=50)
     assert lots.consumption_milliunits(found, order("first")) == 28_571
     assert lots.gifts_paid_by(found, order("first")) == [
-        lots.Use(0, gift[0].transfer.id, TransferCode.GIFT, 100)
+        lots.Use(0, gift[0].transfer.id, TransferCode.GIFT, 100, gift[0].timestamp)
     ]
 
     left = lots.of_order(found, order("first"))
@@ -74,6 +74,57 @@ async def test_gifts_paid_with_the_bonus_are_told_apart(desk):
     both = lots.gifts_paid_by(found, order("first"), with_bonus=True)
     assert [use.transfer_id for use in paid] == [chain_id("paid")]
     assert [use.transfer_id for use in both] == [chain_id("paid"), chain_id("promotional")]
+
+
+async def test_the_creators_that_a_stolen_card_paid_are_named_with_what_they_earned(desk):
+    """Bo got two gifts of the first purchase, the second in part; dana got one of the next."""
+    await desk.ledger.create_accounts(chart.creator_accounts(TEST, DANA))
+    await desk.recharge("stolen", 100)
+    await desk.recharge("honest", 100)
+    await desk.gift("one", 70)
+    await desk.post(desks.gift("two", 50, share_bps=4_000))
+    await desk.post(desks.gift("three", 10, creator_id=DANA))
+    found = await desk.lots()
+
+    async def earners(name: str) -> list[tuple[bytes, int, int, int]]:
+        uses = lots.gifts_paid_by(found, order(name))
+        looked_up = await desk.ledger.lookup_transfers(lots.gift_ids(uses))
+        transfers = {posted.transfer.id: posted for posted in looked_up if posted is not None}
+        return [
+            (one.creator_account_id, one.gifts, one.coins, one.diamond_units)
+            for one in lots.creators_paid_by(uses, transfers)
+        ]
+
+    bo, dana = (chart.earnings_held(TEST, creator) for creator in (BO, DANA))
+    assert await earners("stolen") == [(bo, 2, 100, 70 * 5_000 + 30 * 4_000)]
+    assert await earners("honest") == [(bo, 1, 20, 20 * 4_000), (dana, 1, 10, 10 * 5_000)]
+
+
+async def test_what_was_outstanding_on_a_day_that_is_over_is_still_told(desk):
+    """At the end of each day: 350 bought and 50 given; 100 of them spent; the gift undone."""
+    days = []
+    await desk.recharge("first", 350, bonus=50)
+    days.append(desk.end_of_day())
+    wrong = await desk.gift("wrong", 380)
+    days.append(desk.end_of_day())
+    await desk.post(postings.correction(chain_id("correction"), wrong))
+    days.append(desk.end_of_day())
+    wallet = chart.wallet(TEST, ANA)
+    history = list(reversed(await desk.history(wallet)))
+    told = [lots.outstanding_at(wallet, history, day) for day in (0, *days)]
+    assert [(one.paid, one.promotional) for one in told] == [(0, 0), (350, 50), (0, 20), (350, 50)]
+
+
+async def test_a_history_with_a_hole_in_it_is_not_answered(desk):
+    await desk.recharge("first", 100)
+    await desk.gift("gift", 10)
+    await desk.recharge("second", 100)
+    wallet = chart.wallet(TEST, ANA)
+    history = list(reversed(await desk.history(wallet)))
+    for hole in range(len(history) - 1):
+        if history[hole].transfer.amount:
+            with pytest.raises(AssertionError):
+                lots.of(wallet, history[:hole] + history[hole + 1 :])
 
 
 async def test_a_refund_in_the_middle_moves_everything_behind_it_up(desk):
@@ -161,11 +212,14 @@ def bonus(name: str, coins: int) -> Chain:
 
 NUMBER = st.integers(1, 6)
 COINS = st.integers(1, 40)
-EVENT = st.one_of(
+EVENTS_FORWARD = (
     st.tuples(st.just("recharge"), COINS, st.integers(0, 20)),
     st.tuples(st.just("bonus"), COINS, st.just(0)),
     st.tuples(st.just("gift"), COINS, st.just(0)),
     st.tuples(st.just("gift"), COINS, st.just(0)),
+)
+EVENT = st.one_of(
+    *EVENTS_FORWARD,
     st.tuples(st.just("refund"), NUMBER, st.just(0)),
     st.tuples(st.just("correction"), st.integers(0, 12), st.just(0)),
 )
@@ -271,6 +325,36 @@ def test_lots_say_what_a_bag_of_single_coins_says(events):
         for use in found.uses:
             uses.setdefault(use.transfer_id, Counter())[use.lot] += use.coins
         assert uses == {id: Counter(gone.values()) for id, gone in purse.gone.items()}
+
+    asyncio.run(main())
+
+
+@settings(max_examples=60)
+@given(st.lists(st.one_of(*EVENTS_FORWARD), max_size=20))
+def test_where_nothing_was_taken_back_the_overlap_of_two_intervals_is_the_answer(events):
+    """From the running totals alone: coins `a` to `b` of all that came, `c` to `d` of all that went."""
+
+    async def main():
+        desk, _ = await tell(events)
+        wallet = chart.wallet(TEST, ANA)
+        came, went = [], []
+        for posted in reversed(await desk.history(wallet)):
+            coins = posted.transfer.amount
+            if posted.transfer.credit_account_id == wallet:
+                end = posted.credit_account_credits_posted
+                came += [(end - coins, end)] if coins else []
+            else:
+                end = posted.debit_account_debits_posted
+                went.append((end - coins, end, posted.transfer.id))
+        expected = [
+            (lot, id, min(b, d) - max(a, c))
+            for c, d, id in went
+            for lot, (a, b) in enumerate(came)
+            if min(b, d) > max(a, c)
+        ]
+        found = await desk.lots()
+        assert [(use.lot, use.transfer_id, use.coins) for use in found.uses] == expected
+        assert [(lot.begin, lot.begin + lot.coins) for lot in found.lots] == came
 
     asyncio.run(main())
 

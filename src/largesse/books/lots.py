@@ -1,14 +1,16 @@
 """
 Lots: which purchase or promotion each coin of a wallet came from, and where it went.
 
-A wallet spends first-in first-out, so its history alone tells it: each credit is a lot at the end
-of the queue, each debit takes from the front. A refund shortens the lots of its own order and
-leaves every other coin where it is; what was spent before keeps its place, what stands behind moves
-up (DESIGN 4, "Provenance"; `docs/concepts/lots.md` has the example).
+A wallet spends first-in first-out, so its history alone tells it, by the running totals that every
+transfer carries: each credit is an interval of all coins that ever came in, each debit an interval
+of all that ever went out, and where the two overlap, that purchase paid for that gift. A refund
+shortens the lots of its own order and leaves every other coin where it is; what was spent before
+keeps its place, what stands behind moves up (`docs/concepts/lots.md` has the example).
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
+from itertools import takewhile
 
 import msgspec
 
@@ -49,7 +51,7 @@ class Lot(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """
     Coins that came into the wallet by one transfer.
 
-    `cause` is the order's id, or the campaign's label where nothing was bought. `spent` went to
+    They are the coins from `begin` to `begin + coins` of all that ever came in. `cause` is the order's id, or the campaign's label where nothing was bought. `spent` went to
     gifts or repaid a debt, `removed` was refunded or corrected; `unspent` is the rest.
     """
 
@@ -57,6 +59,7 @@ class Lot(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     timestamp: int
     code: TransferCode
     cause: bytes
+    begin: int
     coins: int
     spent: int
     removed: int
@@ -71,12 +74,17 @@ class Lot(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 class Use(msgspec.Struct, frozen=True, gc=False):
-    """`coins` of the lot at place `lot` went into the transfer `transfer_id`, which was a `code`."""
+    """
+    `coins` of the lot at place `lot` went into the transfer `transfer_id`, which was a `code`.
+
+    `timestamp` is when, for stores that ask for usage events.
+    """
 
     lot: int
     transfer_id: bytes
     code: TransferCode
     coins: int
+    timestamp: int
 
 
 class Lots(msgspec.Struct, frozen=True):
@@ -93,6 +101,20 @@ class Outstanding(msgspec.Struct, frozen=True):
     promotional: int
 
 
+class Earner(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """
+    A creator who got gifts from certain coins: so many gifts, coins and ten-thousandths of diamonds.
+
+    Whose account it is stands in its `user_data_128`. A gift that only partly came from these coins
+    counts as one gift, with that part of its coins and diamonds.
+    """
+
+    creator_account_id: bytes
+    gifts: int
+    coins: int
+    diamond_units: int
+
+
 class OrderCoins(msgspec.Struct, frozen=True, kw_only=True):
     """What is left of one order: coins bought and bonus, and the unspent rest of each."""
 
@@ -103,14 +125,20 @@ class OrderCoins(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Queue(msgspec.Struct):
-    """The state of the walk: what is left of each lot, and which lots each debit took from."""
+    """
+    The state of the walk: what is left of each lot, and which lots each debit took from.
+
+    `came` and `went` are the running totals so far.
+    """
 
     credits: list[Posted]
     left: list[int]
     takes: dict[bytes, list[Use]]
     of_transfer: dict[bytes, int]
     of_cause: dict[tuple[bytes, TransferCode], list[int]]
-    front: int
+    front: int = 0
+    came: int = 0
+    went: int = 0
 
 
 def of(wallet_id: bytes, history: Iterable[Posted]) -> Lots:
@@ -122,25 +150,32 @@ def of(wallet_id: bytes, history: Iterable[Posted]) -> Lots:
     than its lots still hold, because the viewer spent meanwhile, the rest comes from the front of
     the queue as any debit does.
     """
-    queue = _Queue([], [], {}, {}, {}, 0)
-    last = None
+    queue = _Queue([], [], {}, {}, {})
     for posted in history:
-        last = posted
         transfer = posted.transfer
-        if transfer.amount == 0 or transfer.flags & _PENDING_OR_VOID:
-            continue
-        if transfer.credit_account_id == wallet_id:
-            _credit(queue, posted)
-        else:
-            assert transfer.debit_account_id == wallet_id
-            _debit(queue, posted)
-    if last is not None:
-        assert sum(queue.left) == _balance(wallet_id, last)
+        is_credit = transfer.credit_account_id == wallet_id
+        assert is_credit or transfer.debit_account_id == wallet_id
+        if transfer.amount and not transfer.flags & _PENDING_OR_VOID:
+            if is_credit:
+                _credit(queue, posted)
+            else:
+                _debit(queue, posted)
+        # A history with a hole in it must not be answered as if it were whole.
+        assert (queue.came, queue.went) == _running(posted, is_credit)
+    assert sum(queue.left) == queue.came - queue.went
     return _result(queue)
+
+
+def _running(posted: Posted, is_credit: bool) -> tuple[int, int]:
+    """All that ever came into the wallet and all that ever went out, right after this transfer."""
+    if is_credit:
+        return posted.credit_account_credits_posted, posted.credit_account_debits_posted
+    return posted.debit_account_credits_posted, posted.debit_account_debits_posted
 
 
 def _credit(queue: _Queue, posted: Posted) -> None:
     transfer = posted.transfer
+    queue.came += transfer.amount
     if transfer.code != TransferCode.CORRECTION:
         code = TransferCode(transfer.code)
         assert code in ORIGINS
@@ -159,6 +194,7 @@ def _credit(queue: _Queue, posted: Posted) -> None:
 
 def _debit(queue: _Queue, posted: Posted) -> None:
     transfer = posted.transfer
+    queue.went += transfer.amount
     code = TransferCode(transfer.code)
     missing = transfer.amount
     uses: list[Use] = []
@@ -169,7 +205,7 @@ def _debit(queue: _Queue, posted: Posted) -> None:
         if coins > 0:
             queue.left[lot] -= coins
             missing -= coins
-            uses.append(Use(lot, transfer.id, code, coins))
+            uses.append(Use(lot, transfer.id, code, coins, posted.timestamp))
 
     if code is TransferCode.CORRECTION:
         take(queue.of_transfer[postings.corrected_transfer_id(transfer)])
@@ -185,12 +221,6 @@ def _debit(queue: _Queue, posted: Posted) -> None:
     queue.takes[transfer.id] = uses
 
 
-def _balance(wallet_id: bytes, last: Posted) -> int:
-    if last.transfer.credit_account_id == wallet_id:
-        return last.credit_account_credits_posted - last.credit_account_debits_posted
-    return last.debit_account_credits_posted - last.debit_account_debits_posted
-
-
 def _result(queue: _Queue) -> Lots:
     spent = [0] * len(queue.left)
     removed = [0] * len(queue.left)
@@ -203,6 +233,7 @@ def _result(queue: _Queue) -> Lots:
             timestamp=credit.timestamp,
             code=TransferCode(credit.transfer.code),
             cause=credit.transfer.user_data_128,
+            begin=credit.credit_account_credits_posted - credit.transfer.amount,
             coins=credit.transfer.amount,
             spent=spent[place],
             removed=removed[place],
@@ -218,6 +249,15 @@ def outstanding(lots: Lots) -> Outstanding:
     paid = sum(lot.unspent for lot in lots.lots if lot.origin is Origin.PAID)
     whole = sum(lot.unspent for lot in lots.lots)
     return Outstanding(paid, whole - paid)
+
+
+def outstanding_at(wallet_id: bytes, history: Iterable[Posted], at: int) -> Outstanding:
+    """
+    Paid against promotional coins that the wallet held at this instant, from its whole history.
+
+    Over all wallets it is what was owed to viewers that day, and how much of it somebody paid for.
+    """
+    return outstanding(of(wallet_id, takewhile(lambda posted: posted.timestamp <= at, history)))
 
 
 def of_order(lots: Lots, order_id: str) -> OrderCoins:
@@ -256,6 +296,39 @@ def gifts_paid_by(lots: Lots, order_id: str, *, with_bonus: bool = False) -> lis
         and use.lot in places
         and (with_bonus or lots.lots[use.lot].origin is Origin.PAID)
     ]
+
+
+def gift_ids(uses: Iterable[Use]) -> list[bytes]:
+    """The transfers of the gifts among these uses, to be looked up for `creators_paid_by`."""
+    heads = dict.fromkeys(use.transfer_id for use in uses if use.code is TransferCode.GIFT)
+    return [ids.nth(head, n) for head in heads for n in range(2)]
+
+
+def creators_paid_by(uses: Iterable[Use], transfers: Mapping[bytes, Posted]) -> list[Earner]:
+    """
+    Who got the coins of these uses, as gifts; the one who got most first.
+
+    A diamond unit is a coin times the gift's share, so what a part of a gift earned is exact.
+    """
+    gifts: dict[bytes, set[bytes]] = {}
+    coins: dict[bytes, int] = {}
+    units: dict[bytes, int] = {}
+    for use in uses:
+        if use.code is not TransferCode.GIFT:
+            continue
+        chain = [transfers[ids.nth(use.transfer_id, n)] for n in range(2)]
+        gift = postings.gift_details(chain)
+        account_id = gift.creator_account_id
+        gifts.setdefault(account_id, set()).add(use.transfer_id)
+        coins[account_id] = coins.get(account_id, 0) + use.coins
+        units[account_id] = units.get(account_id, 0) + use.coins * gift.share_bps
+    earners = [
+        Earner(
+            creator_account_id=id, gifts=len(gifts[id]), coins=coins[id], diamond_units=units[id]
+        )
+        for id in gifts
+    ]
+    return sorted(earners, key=lambda earner: (-earner.coins, earner.creator_account_id))
 
 
 def _places(lots: Lots, order_id: str) -> Sequence[int]:
