@@ -19,13 +19,14 @@ SESSION_HOURS = 24
 class Audience(msgspec.Struct, frozen=True):
     """
     What a load needs to know: one token a viewer, the room of the gifts, another room in which
-    nothing happens, a gift item of one coin.
+    nothing happens, a gift item of one coin, and who the viewers are.
     """
 
     tokens: tuple[str, ...]
     room_id: str
     quiet_room_id: str
     item_id: str
+    viewer_ids: tuple[str, ...]
 
 
 async def seat(data: Path, *, viewers: int, url: str = "") -> Audience:
@@ -50,7 +51,7 @@ async def seat(data: Path, *, viewers: int, url: str = "") -> Audience:
             )
         await bench.fund(app.ledger, environment=app.environment, viewer_ids=viewer_ids)
         room_id, quiet_room_id = [await _open_room(app, each, now) for each in creator_ids]
-        return Audience(tokens, room_id, quiet_room_id, _one_coin_item(app))
+        return Audience(tokens, room_id, quiet_room_id, _one_coin_item(app), viewer_ids)
 
 
 async def _open_room(app: App, creator_id: str, now: int) -> str:

@@ -179,7 +179,7 @@ def checked(environ: Mapping[str, str]) -> str:
     """What `largesse check` says by these settings: `HOLDS`, or what does not."""
     done = subprocess.run(  # noqa: S603 - Our own command line.
         [*serving.LARGESSE, "check"],
-        env={**environ, "PATH": _path()},
+        env={**serving.inherited(), **environ},
         capture_output=True,
         text=True,
         check=False,
