@@ -46,6 +46,10 @@ format: .venv/installed-test  ## Bring every file into the project's format.
 faults: test-tools .venv/installed-test  ## Kill a serving process 200 times under load, and look at the books each time.
 	LARGESSE_FAULT_ROUNDS=200 $(BIN)/python -m pytest tests/faults $(ARGS)
 
+.PHONY: faults-long
+faults-long: test-tools .venv/installed-bench  ## Break databases, disks and clocks under load (ARGS="processes --rounds 9").
+	$(BIN)/python -m bench.faults $(ARGS)
+
 .PHONY: bench
 bench: test-tools .venv/installed-bench  ## Measure ledger, HTTP, sockets and start (ARGS="--quick" for a short look).
 	$(BIN)/python -m bench $(ARGS)
