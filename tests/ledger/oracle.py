@@ -15,7 +15,7 @@ import msgspec
 
 from largesse import ids
 from largesse.clock import SECOND, Clock
-from largesse.ledger import AccountFilter, Problem, Total
+from largesse.ledger import AccountFilter, Problem, QueryFilter, Total
 from largesse.ledger.model import (
     AMOUNT_MAX,
     PASSING_OUTCOMES,
@@ -104,6 +104,22 @@ class Oracle:
 
     async def changes(self, after: int, limit: int = 1_000) -> list[Change]:
         return [change for change in self.happened if change.timestamp > after][:limit]
+
+    async def query_transfers(self, filter: QueryFilter) -> list[Posted]:
+        kept = [
+            posted
+            for posted in self._posted()
+            if _is_wanted(filter, posted.transfer, posted.timestamp)
+        ]
+        return (kept[::-1] if filter.newest_first else kept)[: filter.limit]
+
+    async def query_accounts(self, filter: QueryFilter) -> list[Account]:
+        kept = [
+            account
+            for account in map(self._account, self.accounts)
+            if account is not None and _is_wanted(filter, account, account.timestamp)
+        ]
+        return (kept[::-1] if filter.newest_first else kept)[: filter.limit]
 
     async def verify(self) -> AsyncIterator[Problem | Total | int]:
         yield len(self.story)
@@ -228,6 +244,9 @@ class Oracle:
         return AccountOutcome.CREATED
 
     def _refuse_account(self, asked: Account) -> AccountOutcome | None:
+        # Source `execute_create`: before anything that `create_account` looks at.
+        if asked.timestamp != 0:
+            return AccountOutcome.TIMESTAMP_MUST_BE_ZERO
         if asked.flags & ~ACCOUNT_FLAGS_KNOWN:
             return AccountOutcome.RESERVED_FLAG
         if asked.id == ids.ZERO:
@@ -519,6 +538,19 @@ class Oracle:
             credited.credits_posted,
             *previous,
         )
+
+
+def _is_wanted(filter: QueryFilter, row: Account | Transfer, timestamp: int) -> bool:
+    """Docs, query-filter.md: a field that is zero keeps all, both ends of the time are kept."""
+    if filter.timestamp_min and timestamp < filter.timestamp_min:
+        return False
+    if filter.timestamp_max and timestamp > filter.timestamp_max:
+        return False
+    for name in ("user_data_128", "user_data_64", "user_data_32", "ledger", "code"):
+        wanted = getattr(filter, name)
+        if wanted not in (0, ids.ZERO) and wanted != getattr(row, name):
+            return False
+    return True
 
 
 def _expires_at(posted: Posted) -> int:

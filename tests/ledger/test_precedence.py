@@ -10,6 +10,7 @@ from tests.ledger.conftest import Check
 async def test_account_errors_by_descending_precedence(check: Check) -> None:
     await check("""
         account wallet -> created
+        account zero both_limits reserved debits_pending=1 debits_posted=1 credits_pending=1 credits_posted=1 ledger=0 code=0 timestamp=1 -> timestamp_must_be_zero
         account zero both_limits reserved debits_pending=1 debits_posted=1 credits_pending=1 credits_posted=1 ledger=0 code=0 -> reserved_flag
         account zero both_limits debits_pending=1 debits_posted=1 credits_pending=1 credits_posted=1 ledger=0 code=0 -> id_must_not_be_zero
         account max  both_limits debits_pending=1 debits_posted=1 credits_pending=1 credits_posted=1 ledger=0 code=0 -> id_must_not_be_int_max

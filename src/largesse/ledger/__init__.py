@@ -9,6 +9,7 @@ from typing import Protocol
 
 import msgspec
 
+from largesse import ids
 from largesse.ledger.model import (
     Account,
     AccountOutcome,
@@ -40,6 +41,24 @@ class AccountFilter(msgspec.Struct, frozen=True, kw_only=True):
     debits: bool = True
     credits: bool = True
     limit: int = 50
+
+
+class QueryFilter(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    Which transfers or accounts of the whole ledger, by what stands in them: a zero keeps all.
+
+    Oldest first, or newest first; both ends of the stretch of time are kept; at most `limit`.
+    """
+
+    user_data_128: bytes = ids.ZERO
+    user_data_64: int = 0
+    user_data_32: int = 0
+    ledger: int = 0
+    code: int = 0
+    timestamp_min: int = 0
+    timestamp_max: int = 0
+    newest_first: bool = False
+    limit: int = PAGE_MAX
 
 
 class Problem(msgspec.Struct, frozen=True):
@@ -91,6 +110,19 @@ class Ledger(Protocol):
 
     async def account_transfers(self, account_id: bytes, filter: AccountFilter) -> list[Posted]:
         """The transfers that debited or credited the account, newest first."""
+        ...
+
+    async def query_transfers(self, filter: QueryFilter) -> list[Posted]:
+        """
+        The transfers that the filter keeps.
+
+        For people who look for something, not for the path of a gift: no engine of ours pays for an
+        index on every transfer, so it may read the whole stretch of time that the filter names.
+        """
+        ...
+
+    async def query_accounts(self, filter: QueryFilter) -> list[Account]:
+        """The accounts that the filter keeps, with their totals of now; see `query_transfers`."""
         ...
 
     async def changes(self, after: int, limit: int = PAGE_MAX) -> list[Change]:

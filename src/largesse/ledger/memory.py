@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 import msgspec
 
 from largesse.clock import Clock
-from largesse.ledger import PAGE_MAX, AccountFilter, Problem, Total, rules
+from largesse.ledger import PAGE_MAX, AccountFilter, Problem, QueryFilter, Total, query, rules
 from largesse.ledger.history import balance_of, walk
 from largesse.ledger.model import (
     Account,
@@ -98,6 +98,12 @@ class MemoryLedger:
         if account is None:
             return []
         return walk(self._state.transfers.get, account, filter)
+
+    async def query_transfers(self, filter: QueryFilter) -> list[Posted]:
+        return await query.transfers(self.changes, filter)
+
+    async def query_accounts(self, filter: QueryFilter) -> list[Account]:
+        return await query.accounts(self.changes, self.lookup_accounts, filter)
 
     async def changes(self, after: int, limit: int = PAGE_MAX) -> list[Change]:
         return [change for change in self._changes if change.timestamp > after][:limit]

@@ -142,6 +142,7 @@ class AccountOutcome(StrEnum):
     EXISTS_WITH_DIFFERENT_USER_DATA_32 = "exists_with_different_user_data_32"
     EXISTS_WITH_DIFFERENT_LEDGER = "exists_with_different_ledger"
     EXISTS_WITH_DIFFERENT_CODE = "exists_with_different_code"
+    TIMESTAMP_MUST_BE_ZERO = "timestamp_must_be_zero"
     RESERVED_FLAG = "reserved_flag"
     ID_MUST_NOT_BE_ZERO = "id_must_not_be_zero"
     ID_MUST_NOT_BE_INT_MAX = "id_must_not_be_int_max"

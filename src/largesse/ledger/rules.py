@@ -90,6 +90,8 @@ class State(msgspec.Struct, kw_only=True):
 
 def create_account(state: State, asked: Account, timestamp: int) -> AccountOutcome:
     """Create one account, or say why not (guards in TigerBeetle's order)."""
+    if asked.timestamp:
+        return AccountOutcome.TIMESTAMP_MUST_BE_ZERO
     if asked.flags & ~_ACCOUNT_FLAGS:
         return AccountOutcome.RESERVED_FLAG
     if asked.id == _ZERO:

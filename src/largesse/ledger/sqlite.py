@@ -22,12 +22,14 @@ from largesse.ledger import (
     AccountFilter,
     LedgerUnavailable,
     Problem,
+    QueryFilter,
     Total,
     batching,
     deciding,
     encoding,
     rules,
     sqlite_file,
+    sqlite_query,
 )
 from largesse.ledger.batching import Request, RequestQueue
 from largesse.ledger.deciding import Batch, Decision
@@ -144,6 +146,25 @@ class SqliteLedger:
         if recent is None:
             return await self._read(sqlite_file.changes, after, limit)
         return recent
+
+    async def query_transfers(self, filter: QueryFilter) -> list[Posted]:
+        return await self._search(sqlite_query.transfers, filter)
+
+    async def query_accounts(self, filter: QueryFilter) -> list[Account]:
+        return await self._search(sqlite_query.accounts, filter)
+
+    async def _search(
+        self, function: Callable[[sqlite_file.Connection, QueryFilter], T], filter: QueryFilter
+    ) -> T:
+        """In a thread of its own: it may read the whole file, and nobody's look-up waits for that."""
+        if self._closing:
+            raise LedgerUnavailable("the ledger is closing")
+        thread = FileThread("ledger-search", self._loop)
+        try:
+            await thread.open(lambda: sqlite_file.connect_reader(self._path))
+            return await thread.call(lambda: function(thread.db, filter))
+        finally:
+            await thread.close()
 
     def verify(self) -> AsyncIterator[Problem | Total | int]:
         return verify(self._path, self._loop)
