@@ -6,10 +6,11 @@ stopped goes on where it was. The gifts come from a process of its own, whose me
 """
 
 import asyncio
+import os
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from pathlib import Path
 from statistics import median
 
@@ -22,6 +23,8 @@ from bench import machine, other
 from bench.loads import HOLD, LOADS, Load
 from bench.serving import free_port
 from bench.spread import rate, told
+from bench.systems import TIGERBEETLE, tigerbeetle_url
+from largesse.app import App
 from largesse.books import chart
 from largesse.cli import bench
 from largesse.cli.bench import Measured
@@ -35,27 +38,38 @@ WARM_UP_SECONDS = 3.0
 CREATORS = 1
 TRANSFERS_A_GIFT = 2
 BYTES_A_TRANSFER = {"sqlite": 260, "postgres": 560}
-"""On the disk with everything that belongs to it, rounded up; of the empty ones a gigabyte each."""
-SPARE_BYTES = 4 << 30
+"""On the disk of the scratch folder with everything that belongs to it, rounded up."""
+SPARE_BYTES = 2 << 30
+"""For what an engine writes ahead, and for its empty ledger."""
 GIB = 1 << 30
-TITLES = {"sqlite": "SQLite", "postgres": "PostgreSQL"}
+TITLES = {"sqlite": "SQLite", "postgres": "PostgreSQL", "tigerbeetle": "TigerBeetle"}
 ENGINES = tuple(TITLES)
 
 
+def engines_here() -> tuple[str, ...]:
+    """Those that can be had without being given an address."""
+    return ENGINES if os.environ.get(TIGERBEETLE) else ENGINES[:2]
+
+
 class Store(msgspec.Struct, frozen=True):
-    """Where a ledger is: a data folder, and the database of an engine that has one."""
+    """Where records and ledger are: in the data folder, where there is no URL."""
 
     data: Path
-    url: str = ""
+    database_url: str = ""
+    ledger_url: str = ""
 
     @property
     def environ(self) -> dict[str, str]:
         """The settings that open it."""
         return {
             "LARGESSE_DATA": str(self.data),
-            "LARGESSE_DATABASE_URL": self.url,
-            "LARGESSE_LEDGER_URL": self.url,
+            "LARGESSE_DATABASE_URL": self.database_url,
+            "LARGESSE_LEDGER_URL": self.ledger_url,
         }
+
+    def opened(self) -> AbstractAsyncContextManager[App]:
+        """The app on it, in this process."""
+        return bench.opened(self.data, database_url=self.database_url, ledger_url=self.ledger_url)
 
 
 class Found(msgspec.Struct):
@@ -91,6 +105,10 @@ def run(
         _servers(scratch, engines) as server,
     ):
         full = {engine: _full(scratch, engine, server) for engine in engines}
+        if "tigerbeetle" in engines:
+            # A cluster cannot be emptied, so it is measured before it is filled, not in turns.
+            for _ in range(rounds):
+                runner.run(_measure(found, "tigerbeetle", full["tigerbeetle"], False, seconds))
         for engine in engines:
             runner.run(_fill(console, found, engine, full[engine], transfers))
         for _ in range(rounds):
@@ -107,7 +125,8 @@ def run(
 
 def _has_room(console: Console, scratch: Path, transfers: int, engines: Sequence[str]) -> bool:
     """Say what the disk will be asked for before anything is written."""
-    needed = sum(BYTES_A_TRANSFER[engine] * transfers + SPARE_BYTES // 2 for engine in engines)
+    kept_here = [BYTES_A_TRANSFER[each] for each in engines if each in BYTES_A_TRANSFER]
+    needed = sum(size * transfers + SPARE_BYTES for size in kept_here)
     there = sum(file.stat().st_size for file in scratch.rglob("*") if file.is_file())
     free = shutil.disk_usage(scratch).free
     console.print(
@@ -161,29 +180,33 @@ def _kept_server(folder: Path) -> postgres.Server:
 
 def _full(scratch: Path, engine: str, server: postgres.Server | None) -> Store:
     data = scratch / f"{engine}-data"
-    return (
-        Store(data) if server is None or engine == "sqlite" else Store(data, server.url("filled"))
-    )
+    if engine == "tigerbeetle":
+        return Store(data, ledger_url=tigerbeetle_url())
+    if engine == "postgres":
+        assert server is not None
+        return Store(data, server.url("filled"), server.url("filled"))
+    return Store(data)
 
 
 @asynccontextmanager
 async def _empty(folder: Path, engine: str, server: postgres.Server | None) -> AsyncIterator[Store]:
     with tempfile.TemporaryDirectory(dir=folder) as place:
         data = Path(place) / "data"
-        if server is None or engine == "sqlite":
+        if engine == "sqlite":
             yield Store(data)
             return
+        assert server is not None
         postgres.drop_database(server, "empty")
         postgres.sql(server, "CREATE DATABASE empty")
         try:
-            yield Store(data, server.url("empty"))
+            yield Store(data, server.url("empty"), server.url("empty"))
         finally:
             postgres.drop_database(server, "empty")
 
 
 async def _seat(store: Store) -> None:
     """Make the folder and the tables where there are none; the processes find them."""
-    async with bench.opened(store.data, database_url=store.url, ledger_url=store.url) as app:
+    async with store.opened() as app:
         await bench.seat(
             app.ledger, viewers=bench.VIEWERS, creators=CREATORS, environment=app.environment
         )
@@ -191,7 +214,7 @@ async def _seat(store: Store) -> None:
 
 async def _transfers_in(store: Store) -> int:
     """How many transfers of gifts are there: each gift redeems its one coin in one account."""
-    async with bench.opened(store.data, database_url=store.url, ledger_url=store.url) as app:
+    async with store.opened() as app:
         [redeemed] = await app.ledger.lookup_accounts([chart.redeemed(app.environment)])
     assert redeemed is not None
     return TRANSFERS_A_GIFT * redeemed.credits_posted // bench.COINS
@@ -227,22 +250,28 @@ async def _compare(
     server: postgres.Server | None,
     seconds: float,
 ) -> None:
-    """The same load on an empty ledger and on the full one, each from a process that just began."""
-    async with _empty(folder, engine, server) as empty:
-        await _seat(empty)
-        for store, is_full in ((empty, False), (full, True)):
-            async with other.others(store.environ, creators=CREATORS, count=1) as running:
-                await other.together(running, FILLING, WARM_UP_SECONDS)
-                for load in MEASURED:
-                    measured = await other.together(running, load, seconds)
-                    found.measured.setdefault((engine, load.name, is_full), []).append(measured)
-                memory = machine.resident_mib(running[0].pid)
-                found.memory.setdefault((engine, is_full), []).append(memory)
+    """The same load on an empty ledger, where there can be one, and on the full one."""
+    if engine != "tigerbeetle":
+        async with _empty(folder, engine, server) as empty:
+            await _measure(found, engine, empty, False, seconds)
+    await _measure(found, engine, full, True, seconds)
+
+
+async def _measure(found: Found, engine: str, store: Store, is_full: bool, seconds: float) -> None:
+    """From a process that just began, which is also how much memory it has afterwards."""
+    await _seat(store)
+    async with other.others(store.environ, creators=CREATORS, count=1) as running:
+        await other.together(running, FILLING, WARM_UP_SECONDS)
+        for load in MEASURED:
+            measured = await other.together(running, load, seconds)
+            found.measured.setdefault((engine, load.name, is_full), []).append(measured)
+        memory = machine.resident_mib(running[0].pid)
+        found.memory.setdefault((engine, is_full), []).append(memory)
 
 
 async def _verified(console: Console, store: Store, transfers: int) -> str:
     """What the ledger says of itself: every hash, total and history recomputed."""
-    async with bench.opened(store.data, database_url=store.url, ledger_url=store.url) as app:
+    async with store.opened() as app:
         with Progress(console=console, transient=True) as progress:
             task = progress.add_task("Verifying", total=transfers)
             async for step in app.ledger.verify():

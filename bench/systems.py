@@ -37,8 +37,7 @@ def all_of_them(server: postgres.Server) -> list[System]:
         System("Largesse on PostgreSQL", _on_postgres(server)),
         System(f"Largesse on PostgreSQL, {PROCESSES} processes", _processes(server)),
     ]
-    if address := os.environ.get(TIGERBEETLE):
-        url = address if "://" in address else f"tigerbeetle://{address}"
+    if url := tigerbeetle_url():
         systems.append(System("Largesse on TigerBeetle", _on_tigerbeetle(url)))
         systems.append(System("TigerBeetle: packed buffers, same client", _packed(url)))
     systems.append(System("bare SQLite prototype, no rules", _prototype))
@@ -46,6 +45,12 @@ def all_of_them(server: postgres.Server) -> list[System]:
         loads = (Load(connections),)
         systems.append(System(name, _naive(server, connections), loads))
     return systems
+
+
+def tigerbeetle_url() -> str:
+    """Where the cluster is that may be used; empty where there is none."""
+    address = os.environ.get(TIGERBEETLE, "")
+    return address if "://" in address or not address else f"tigerbeetle://{address}"
 
 
 @asynccontextmanager
