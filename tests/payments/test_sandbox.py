@@ -11,7 +11,13 @@ from largesse.clock import DAY, HOUR, SECOND, ManualClock
 from largesse.errors import Rejected
 from largesse.payments import PaymentStatus
 from largesse.payments.sandbox import NewPayment, NewRefund
-from largesse.payments.sandbox_service import LATE_SECONDS, SandboxService, Scenario, Webhook
+from largesse.payments.sandbox_service import (
+    CLAIM_SECONDS,
+    LATE_SECONDS,
+    SandboxService,
+    Scenario,
+    Webhook,
+)
 
 PAID, FAILED = PaymentStatus.PAID, PaymentStatus.FAILED
 NEW = NewPayment(order_id="0a" * 16, amount=749, currency="USD", description="700 coins")
@@ -22,12 +28,15 @@ class Receiver:
 
     def __init__(self):
         self.answer = 204
+        self.is_deaf = False
         self.events = []
         self.arrived = asyncio.Event()
 
-    def __call__(self, request):
-        self.events.append(msgspec.json.decode(request.content))
+    async def __call__(self, request):
         self.arrived.set()
+        if self.is_deaf:
+            await asyncio.Event().wait()
+        self.events.append(msgspec.json.decode(request.content))
         return httpx.Response(self.answer)
 
     @property
@@ -224,6 +233,40 @@ async def test_a_webhook_that_nobody_took_is_still_due_after_a_restart(
     await sandbox.deliver_due()
 
     assert await status(sandbox, payment) == "paid"
+    assert receiver.types == ["payment.paid"]
+
+
+async def test_two_processes_begin_a_payment_and_end_it_together(open_sandbox, receiver):
+    """A checkout begun in one process is served by the other; its webhook is sent by one of them."""
+    first = await open_sandbox()
+    second = await open_sandbox()
+    payment = await first.create(NEW)
+    assert await second.find(payment.id) == payment
+    await second.decide(payment.id, PAID, Scenario())
+    tried = await asyncio.gather(first.deliver_due(), second.deliver_due())
+
+    assert sorted(tried) == [0, 1]
+    assert receiver.types == ["payment.paid"]
+    assert await status(first, payment) == "paid"
+    await first.close()
+
+
+async def test_a_webhook_of_a_process_that_died_is_sent_by_another(open_sandbox, clock, receiver):
+    first = await open_sandbox()
+    second = await open_sandbox()
+    payment = await first.create(NEW)
+    await first.decide(payment.id, PAID, Scenario())
+    receiver.is_deaf = True
+    dying = asyncio.create_task(first.deliver_due())
+    await receiver.arrived.wait()
+    dying.cancel()
+    await asyncio.gather(dying, return_exceptions=True)
+    await first.close()
+
+    assert await second.deliver_due() == 0
+    clock.advance(CLAIM_SECONDS * SECOND)
+    receiver.is_deaf = False
+    assert await second.deliver_due() == 1
     assert receiver.types == ["payment.paid"]
 
 

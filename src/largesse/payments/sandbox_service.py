@@ -3,14 +3,16 @@ The sandbox itself: a whole pretend provider, with a file, a memory and a will o
 
 It stands on the other side of HTTP. It knows nothing of our books: it holds payments, lets a person
 (or a program) pay or decline, and tells us by signed webhooks, which it keeps as rows and repeats
-until they are answered with 2xx, across restarts too.
+until they are answered with 2xx, across restarts too. Several processes of one host may have its
+file open at once: it is one sandbox all the same.
 """
 
 import asyncio
+import os
 import sqlite3
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from enum import StrEnum
 from pathlib import Path
 from typing import TypeVar
@@ -42,6 +44,12 @@ LATE_SECONDS = 10
 DELIVERIES_AT_ONCE = 32
 DELIVERY_SECONDS_MAX = 10
 """How long the receiver may take to answer a webhook."""
+CLAIM_SECONDS = DELIVERY_SECONDS_MAX + 5
+"""How long a webhook is left to the process that sends it; if that one dies, another sends it then."""
+LOOK_SECONDS = 5
+"""How often to look for webhooks that another process began and did not live to send."""
+BUSY_SECONDS = 10
+"""How long to wait for another process that is writing to the file."""
 RETRY_PAUSE_MAX = HOUR
 """Pauses between repeats double from one second up to this."""
 REPAIR_SECONDS = 1
@@ -284,9 +292,10 @@ class SandboxService:
         return payment
 
     async def deliver_due(self) -> int:
-        """Send every webhook that is due now, each once; says how many were tried."""
+        """Send every webhook that is due now, each once; says how many were tried here."""
         async with self._delivering:
-            due = await self._call(_due, self.now())
+            now = self.now()
+            due = await self._call(_claim, now, now + CLAIM_SECONDS * SECOND)
             failures = await asyncio.gather(
                 *(self._deliver(delivery) for delivery in due), return_exceptions=True
             )
@@ -307,9 +316,9 @@ class SandboxService:
                 # A full disk, most likely. What is due stays due.
                 log.exception("sandbox_file_failed")
                 next_due_at = self.now() + REPAIR_SECONDS * SECOND
-            seconds = None if next_due_at is None else max(0, next_due_at - self.now()) / SECOND
+            seconds = LOOK_SECONDS if next_due_at is None else (next_due_at - self.now()) / SECOND
             try:
-                async with asyncio.timeout(seconds):
+                async with asyncio.timeout(min(max(0, seconds), LOOK_SECONDS)):
                     await self._wake.wait()
             except TimeoutError:
                 continue
@@ -359,7 +368,27 @@ class SandboxService:
 
 def _connect(path: Path) -> sqlite3.Connection:
     # Opened and used in the service's one thread; only the last close may come from another.
-    connection = sqlite3.connect(path, isolation_level=None)
+    if not path.exists():
+        _make(path)
+    return _opened(path)
+
+
+def _make(path: Path) -> None:
+    """
+    Make the file aside and give it its name when it is whole, unless another process was first.
+
+    Two who turn one new file to WAL at once would refuse each other, without waiting.
+    """
+    new = path.with_name(f"{path.name}.{os.getpid()}.new")
+    new.unlink(missing_ok=True)
+    _opened(new).close()
+    with suppress(FileExistsError):
+        os.link(new, path)
+    new.unlink()
+
+
+def _opened(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA foreign_keys = ON")
@@ -444,6 +473,18 @@ def _refund(
         )
         connection.execute("INSERT INTO deliveries (body, due_at) VALUES (?, ?)", (body, now))
         return _find(connection, payment_id)
+
+
+def _claim(connection: sqlite3.Connection, now: int, until: int) -> list[_Delivery]:
+    """What is due, the longest due first; until that instant nobody else finds it due."""
+    if not _due(connection, now):
+        return []  # Without keeping those who write waiting.
+    with _transaction(connection):
+        due = _due(connection, now)
+        connection.executemany(
+            "UPDATE deliveries SET due_at = ? WHERE id = ?", [(until, each.id) for each in due]
+        )
+    return due
 
 
 def _due(connection: sqlite3.Connection, now: int) -> list[_Delivery]:
