@@ -30,6 +30,8 @@ from largesse.ledger import (
     AccountFilter,
     LedgerUnavailable,
     Problem,
+    QueryFilter,
+    query,
     rules,
 )
 from largesse.ledger import tigerbeetle_reading as reading
@@ -210,6 +212,12 @@ class TigerBeetleLedger:
 
     async def account_transfers(self, account_id: bytes, filter: AccountFilter) -> list[Posted]:
         return await reading.account_transfers(self._open(), account_id, filter)
+
+    async def query_transfers(self, filter: QueryFilter) -> list[Posted]:
+        return await query.transfers(self.changes, filter)
+
+    async def query_accounts(self, filter: QueryFilter) -> list[Account]:
+        return await query.accounts(self.changes, self.lookup_accounts, filter)
 
     async def changes(self, after: int, limit: int = PAGE_MAX) -> list[Change]:
         self._open()

@@ -106,6 +106,7 @@ TRANSFER_OUTCOMES = {
 """What a status of a transfer means; the statuses that are not here answer what is never asked."""
 ACCOUNT_OUTCOMES = {
     CREATED: AccountOutcome.CREATED,
+    3: AccountOutcome.TIMESTAMP_MUST_BE_ZERO,
     5: AccountOutcome.RESERVED_FLAG,
     6: AccountOutcome.ID_MUST_NOT_BE_ZERO,
     7: AccountOutcome.ID_MUST_NOT_BE_INT_MAX,
@@ -247,7 +248,7 @@ def pack_account(account: Account, *, linked: bool = False) -> bytes:
         account.ledger,
         account.code,
         flags | _LINKED if linked else flags,
-        0,
+        account.timestamp,
     )
 
 
