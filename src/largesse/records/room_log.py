@@ -3,6 +3,9 @@ The logs of rooms on the disk: numbered entries, as bytes that only `rooms/` rea
 
 An append is one transaction with the place in the ledger's changes that its gifts came from: so a
 gift is in the log once, whenever the process dies. Entries are appended and never changed.
+
+Where several processes append, each append is a turn: the place is locked, what others appended
+since is read, and only then is anything decided. Turns are numbered without gap, over all rooms.
 """
 
 from collections.abc import Sequence
@@ -10,6 +13,7 @@ from collections.abc import Sequence
 import msgspec
 import sqlalchemy as sa
 from sqlalchemy.dialects import sqlite
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from largesse.records.database import Database, insert_many
 from largesse.records.tables import (
@@ -25,6 +29,11 @@ NAME = "room_log"
 """The logs, in the table of how far each follower of the ledger's changes has come."""
 NOWHERE = -1
 """The position before the first start, which decides where the logs begin."""
+TURN_SECONDS_MAX = 5
+"""How long one of several processes may hold the others up and do nothing."""
+
+_SEGMENT = [room_segments.c[name] for name in ("room_id", "first_seq", "last_seq", "entries")]
+_PLACE = sa.select(projections.c.after, projections.c.turn).where(projections.c.name == NAME)
 
 
 class Segment(msgspec.Struct, frozen=True):
@@ -43,6 +52,13 @@ class State(msgspec.Struct, frozen=True):
     room_id: str
     seq: int
     state: bytes
+
+
+class Place(msgspec.Struct, frozen=True):
+    """How far the logs are: the last change of the ledger in them, and the last turn."""
+
+    after: int
+    turn: int
 
 
 class Log(msgspec.Struct, frozen=True):
@@ -80,30 +96,96 @@ async def append(
     async with db.begin() as tx:
         if after != to:
             assert (await tx.execute(moved)).rowcount == 1
-        ids = [bytes.fromhex(segment.room_id) for segment in segments]
-        await insert_many(
-            tx,
-            room_segments,
-            [
-                (id, segment.first_seq, segment.last_seq, segment.entries)
-                for id, segment in zip(ids, segments, strict=True)
-            ],
+        await _insert(tx, segments, states, turn=0)
+
+
+async def _insert(
+    tx: AsyncConnection, segments: Sequence[Segment], states: Sequence[State], *, turn: int
+) -> None:
+    ids = [bytes.fromhex(segment.room_id) for segment in segments]
+    await insert_many(
+        tx,
+        room_segments,
+        [
+            (id, segment.first_seq, segment.last_seq, segment.entries, turn)
+            for id, segment in zip(ids, segments, strict=True)
+        ],
+    )
+    await insert_many(
+        tx,
+        room_logs,
+        [(id, segment.last_seq, segment.closes) for id, segment in zip(ids, segments, strict=True)],
+        conflict=_go_on,
+    )
+    await insert_many(
+        tx,
+        room_states,
+        [(bytes.fromhex(state.room_id), state.seq, state.state) for state in states],
+        conflict=_replace,
+    )
+
+
+# Turns of several processes --------------------------------------------------------------------
+
+
+async def take_turn(tx: AsyncConnection) -> Place:
+    """
+    Wait until no other process appends; until the end of the transaction none can.
+
+    Whoever stops half-way, as a machine that sleeps, loses his turn after `TURN_SECONDS_MAX`.
+    """
+    bound = f"{TURN_SECONDS_MAX}s"
+    await tx.execute(
+        sa.select(
+            sa.func.set_config("idle_in_transaction_session_timeout", bound, True),
+            sa.func.set_config("lock_timeout", f"{2 * TURN_SECONDS_MAX}s", True),
         )
-        await insert_many(
-            tx,
-            room_logs,
-            [
-                (id, segment.last_seq, segment.closes)
-                for id, segment in zip(ids, segments, strict=True)
-            ],
-            conflict=_go_on,
-        )
-        await insert_many(
-            tx,
-            room_states,
-            [(bytes.fromhex(state.room_id), state.seq, state.state) for state in states],
-            conflict=_replace,
-        )
+    )
+    return Place(*(await tx.execute(_PLACE.with_for_update())).one())
+
+
+async def append_in_turn(
+    tx: AsyncConnection,
+    place: Place,
+    segments: Sequence[Segment],
+    states: Sequence[State],
+    *,
+    to: int,
+) -> Place:
+    """`append` in a turn that was taken; the place after it, once the transaction is committed."""
+    new = Place(to, place.turn + bool(segments))
+    if new != place:
+        moved = projections.update().where(projections.c.name == NAME)
+        await tx.execute(moved.values(after=new.after, turn=new.turn))
+    await _insert(tx, segments, states, turn=new.turn)
+    return new
+
+
+async def since(tx: AsyncConnection, turn: int, to: int) -> list[Segment]:
+    """What was appended in the turns after `turn` and up to `to`, in their order."""
+    statement = (
+        sa.select(*_SEGMENT)
+        .where(room_segments.c.turn > max(turn, 0), room_segments.c.turn <= to)
+        .order_by(room_segments.c.turn, room_segments.c.room_id)
+    )
+    return [Segment(*row) for row in await tx.execute(statement)]
+
+
+async def place(tx: AsyncConnection) -> Place:
+    """How far the logs are."""
+    return Place(*(await tx.execute(_PLACE)).one())
+
+
+async def is_written(tx: AsyncConnection, turn: int, segments: Sequence[Segment]) -> bool:
+    """
+    Whether the turn was this append, whose outcome nobody heard.
+
+    Asked in a turn of its own: the server may be about to commit what it was told last.
+    """
+    found = await since(tx, turn - 1, turn)
+    return {(each.room_id, each.first_seq, each.entries) for each in found} == {
+        (each.room_id, each.first_seq, each.entries) for each in segments
+    }
 
 
 async def find(db: Database, room_id: str) -> tuple[Log, State | None] | None:
@@ -165,5 +247,7 @@ def _go_on(statement: sqlite.Insert) -> sqlite.Insert:
 def _replace(statement: sqlite.Insert) -> sqlite.Insert:
     new = statement.excluded
     return statement.on_conflict_do_update(
-        index_elements=["room_id"], set_={"seq": new.seq, "state": new.state}
+        index_elements=["room_id"],
+        set_={"seq": new.seq, "state": new.state},
+        where=new.seq > room_states.c.seq,
     )

@@ -64,6 +64,16 @@ async def live(db: Database) -> list[Room]:
     return await list_rooms(db, is_live=True, limit=None)
 
 
+async def live_sum(db: Database) -> tuple[int, int]:
+    """How many rooms are live and the sum of their beginnings: another one says that others are."""
+    # In milliseconds, because SQLite adds up no more than 64 bits.
+    beginnings = sa.func.coalesce(sa.func.sum(rooms.c.started_at // 1_000_000), 0)
+    statement = sa.select(sa.func.count(), beginnings).where(rooms.c.ended_at.is_(None))
+    async with db.connect() as tx:
+        count, total = (await tx.execute(statement)).one()
+    return int(count), int(total)
+
+
 async def list_rooms(
     db: Database,
     *,

@@ -183,7 +183,9 @@ room_logs = sa.Table(
     ),
 )
 
-# The key begins with the first number, so that the same number can never be given twice.
+# The key begins with the first number, so that the same number can never be given twice. Where
+# several processes append, `turn` is the number of the append, by which the others find what is new;
+# in a file it stays 0 and is in no index.
 room_segments = sa.Table(
     "room_segments",
     metadata,
@@ -191,6 +193,13 @@ room_segments = sa.Table(
     sa.Column("first_seq", sa.BigInteger, primary_key=True, autoincrement=False),
     sa.Column("last_seq", sa.BigInteger, nullable=False),
     sa.Column("entries", sa.LargeBinary, nullable=False),
+    sa.Column("turn", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Index(
+        "ix_room_segments_turn",
+        "turn",
+        sqlite_where=sa.text("turn > 0"),
+        postgresql_where=sa.text("turn > 0"),
+    ),
     sqlite_with_rowid=False,
 )
 
@@ -200,6 +209,19 @@ room_states = sa.Table(
     sa.Column("room_id", Id, primary_key=True),
     sa.Column("seq", sa.BigInteger, nullable=False),
     sa.Column("state", sa.LargeBinary, nullable=False),
+)
+
+# Whom each of several processes has in a room, as marks of eight bytes each, so that everybody is
+# counted once. It is good until an instant: who has gone without a word is soon forgotten.
+room_audiences = sa.Table(
+    "room_audiences",
+    metadata,
+    sa.Column("room_id", Id, primary_key=True),
+    sa.Column("process_id", sa.String(64), primary_key=True),
+    sa.Column("people", sa.LargeBinary, nullable=False),
+    sa.Column("nobodies", sa.Integer, nullable=False),
+    _instant("until"),
+    sa.Index("ix_room_audiences_process_id", "process_id"),
 )
 
 follows = sa.Table(
@@ -276,6 +298,8 @@ projections = sa.Table(
     sa.Column("gifts", sa.BigInteger, nullable=False),
     sa.Column("coins", sa.BigInteger, nullable=False),
     sa.Column("diamond_units", sa.BigInteger, nullable=False),
+    # Of the rooms' logs: the number of the last append by one of several processes.
+    sa.Column("turn", sa.BigInteger, nullable=False, server_default="0"),
 )
 
 # Who of several processes does what one should do, and until when.

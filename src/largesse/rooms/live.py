@@ -21,10 +21,13 @@ from largesse.records import rooms as records
 from largesse.records.database import Database
 from largesse.records.rooms import Room
 from largesse.records.users import User
+from largesse.rooms.bus import Bus, Topic
 from largesse.rooms.hub import Frames, Watcher
+from largesse.rooms.live_list import LiveList
 from largesse.rooms.live_room import LiveRoom
 from largesse.rooms.loop import RoomLoop
 from largesse.rooms.open_rooms import OpenRooms
+from largesse.rooms.others import Others
 from largesse.rooms.purses import Connection, Purse
 from largesse.rooms.room import (
     ENDED_BY_CREATOR,
@@ -50,7 +53,11 @@ Welcome = Callable[[int, Person | None, int | None], bytes]
 
 
 class LiveRooms:
-    """The live rooms of this process."""
+    """
+    The live rooms of this process, and with `is_shared` of all processes on the same records.
+
+    `process_id` is another one for every start of a process; the bus may be missing.
+    """
 
     def __init__(
         self,
@@ -59,34 +66,47 @@ class LiveRooms:
         catalog: Catalog,
         clock: Clock,
         environment: Environment,
+        *,
+        is_shared: bool = False,
+        process_id: str = "",
+        bus: Bus | None = None,
     ) -> None:
+        assert bool(process_id) == is_shared
         self._db = db
         self._ledger = ledger
         self._clock = clock
         self._environment = environment
-        self._live: dict[str, Room] = {}
-        self._open = OpenRooms(db, catalog, environment)
+        self._bus = bus
+        self._is_hearing = False
+        self._live = LiveList(db, is_shared=is_shared)
+        self._open = OpenRooms(db, catalog, environment, is_shared=is_shared, bus=bus)
         self._loop = RoomLoop(self._open, db, ledger, catalog, clock, environment)
+        if is_shared:
+            self._loop.others = Others(
+                process_id, db, self._open, self._live, clock, bus, self._loop.tell
+            )
         db.on_user_change.append(self.drop_user)
+        if bus is not None:
+            db.on_user_change.append(self._say_user_changed)
+            bus.listen(Topic.USER, self._on_user)
 
     # Who is live -----------------------------------------------------------------------------
 
     async def load(self) -> None:
         """Read the rooms that are live from the records; before the first gift."""
         await self._loop.find_place()
-        self._live = {room.id: room for room in await records.live(self._db)}
+        await self._live.load()
 
     def find_live(self, room_id: str) -> Room | None:
         """The room if it is live: no I/O, for every gift."""
-        return self._live.get(room_id)
+        return self._live.rooms.get(room_id)
 
     async def find(self, room_id: str) -> Room | None:
         """The room, live or over; also by an id in capitals, for what is no id names no room."""
         parsed = ids.parse(room_id)
         if parsed is None or len(parsed) != ids.SIZE:
             return None
-        canonical = ids.text(parsed)
-        return self._live.get(canonical) or await records.find(self._db, canonical)
+        return await self._live.find(ids.text(parsed))
 
     async def open(
         self, creator: User, title: str, now: int, entropy: Callable[[int], bytes]
@@ -112,7 +132,9 @@ class LiveRooms:
             started_at=now,
             ended_at=None,
         )
-        self._live[room.id] = await records.insert(self._db, room)
+        self._live.opened(await records.insert(self._db, room))
+        if self._bus is not None:
+            self._bus.wake(Topic.ROOMS)
         return room
 
     async def end(self, room_id: str, creator_id: str | None, now: int) -> Room:
@@ -130,8 +152,10 @@ class LiveRooms:
         # After this point it must succeed. A gift that the ledger has taken on is still paid.
         ended = await records.end(self._db, room.id, now=now)
         assert ended is not None
-        if self._live.pop(room.id, None) is not None:
+        if self._live.ended(room.id):
             self._loop.end(room.id, ENDED_BY_OPERATOR if creator_id is None else ENDED_BY_CREATOR)
+            if self._bus is not None:
+                self._bus.wake(Topic.ROOMS)
         return ended
 
     def viewer_count(self, room_id: str) -> int:
@@ -315,7 +339,7 @@ class LiveRooms:
             is_new = await follows.follow(self._db, user_id, creator_id, now=self._clock.now())
         else:
             is_new = await follows.unfollow(self._db, user_id, creator_id)
-        for room in [room for room in self._live.values() if room.creator_id == creator_id]:
+        for room in [room for room in self._live.rooms.values() if room.creator_id == creator_id]:
             live = await self._open.room(room)
             [person] = (await self._open.people(live, {user_id})).values()
             person = msgspec.structs.replace(person, follow_role=int(is_following))
@@ -329,8 +353,11 @@ class LiveRooms:
     # The loop --------------------------------------------------------------------------------
 
     def wake(self) -> None:
-        """Something has happened in the ledger: for every gift, so it only sets a flag."""
+        """Something has happened in the ledger: for every gift, so it only sets flags."""
+        self._open.has_posted = True
         self._open.awake.set()
+        if self._bus is not None:
+            self._bus.wake(Topic.LEDGER)
 
     async def run(self) -> None:
         """Write down and tell what happens, until `stop`."""
@@ -341,6 +368,20 @@ class LiveRooms:
         self._loop.stop()
 
     # Within ----------------------------------------------------------------------------------
+
+    def _say_user_changed(self, user_id: str) -> None:
+        if self._bus is not None and not self._is_hearing:
+            self._bus.wake(Topic.USER, user_id)
+
+    def _on_user(self, user_id: str) -> None:
+        """Another process has changed a user; where that may have been missed nobody is named."""
+        if not user_id:
+            return
+        self._is_hearing = True
+        try:
+            self._db.user_changed(user_id)
+        finally:
+            self._is_hearing = False
 
     async def _fill(self, purse: Purse) -> None:
         [account] = await self._ledger.lookup_accounts((purse.account_id,))
@@ -395,6 +436,6 @@ class LiveRooms:
         live = self._open.rooms.get(watcher.room_id)
         if watcher.person is None:
             raise Rejected("session_required")
-        if live is None or watcher.room_id not in self._live:
+        if live is None or watcher.room_id not in self._live.rooms:
             raise Rejected("room_ended")
         return live, watcher.person

@@ -10,6 +10,7 @@ from largesse.rooms import messages
 from largesse.rooms.hub import Frames, Hub, Watcher, frames_of
 from largesse.rooms.log import RoomLog
 from largesse.rooms.messages import Scene
+from largesse.rooms.presence import Presence
 from largesse.rooms.room import Command, Entry, Person, viewers
 from largesse.rooms.wire import Reason
 
@@ -34,6 +35,7 @@ class LiveRoom:
         self.room = room
         self.log = log
         self.hub = Hub()
+        self.presence = Presence()
         self.people: dict[str, Person] = {}
         self.waiting: list[Command] = []
         self.untold: list[Entry] = []
@@ -104,6 +106,10 @@ class LiveRoom:
             if everybody or watcher.connection.waiting() == 0:
                 frame = self.snapshot(watcher, "resync")
                 self.hub.catch_up(watcher, frame, self.log.state.seq)
+
+    def is_creator(self, person: Person | None) -> bool:
+        """Whether this is whose room it is: no viewer of his own."""
+        return person is not None and person.id == self.room.creator_id
 
     def remember(self, person: Person) -> Person:
         """Keep somebody in mind who is here or gave something."""

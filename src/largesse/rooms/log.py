@@ -85,10 +85,21 @@ async def load(db: Database, room_id: str, creator: Person) -> RoomLog:
         state = encoding.decode_state(copy.state)
         built = RoomLog(state, encoding.decode_entries(copy.recent), is_closed=state.is_over)
     if log is not None:
-        for entry in await read(db, room_id, built.state.seq, log.seq):
-            room.replay(built.state, entry)
-            built.take((entry,))
+        await _replay(db, built, log.seq)
     return built
+
+
+async def read_on(db: Database, built: RoomLog) -> None:
+    """Replay what was appended since by other processes, while nobody watches."""
+    found = await records.find(db, built.state.room_id)
+    if found is not None:
+        await _replay(db, built, found[0].seq)
+
+
+async def _replay(db: Database, built: RoomLog, to: int) -> None:
+    for entry in await read(db, built.state.room_id, built.state.seq, to):
+        room.replay(built.state, entry)
+        built.take((entry,))
 
 
 async def read(db: Database, room_id: str, after: int, to: int) -> list[Entry]:

@@ -5,6 +5,10 @@ A turn reads what is new in the ledger, decides it together with what watchers a
 all of it to the logs in one transaction; a few dozen turns a second at most, and one at once when it
 was quiet. Telling is each room's own affair, at most ten times a second. An append that fails is
 tried again as it is and nobody is told meanwhile, so no number is ever given twice.
+
+Where several processes have the same rooms, each has this loop. One that has something to append
+locks the place of the logs first and takes in what the others appended; whoever has nothing to append
+only reads. What was not written after all is read again from the log and decided anew.
 """
 
 import asyncio
@@ -30,6 +34,7 @@ from largesse.rooms import messages
 from largesse.rooms.hub import BEHIND_SECONDS_MAX
 from largesse.rooms.live_room import LiveRoom
 from largesse.rooms.open_rooms import OpenRooms
+from largesse.rooms.others import Others
 from largesse.rooms.room import (
     ENDED_BY_CREATOR,
     Command,
@@ -41,6 +46,7 @@ from largesse.rooms.room import (
     Ticked,
     next_due,
     step,
+    take_back,
 )
 
 TURN_SECONDS = 0.02
@@ -72,6 +78,13 @@ STEPS_PER_PAUSE = 100
 """Commands decided before the loop gives the others a turn: about a millisecond."""
 UNWRITTEN_CHANGES_MAX = 10_000
 """Changes without a gift that are read before the place in them is written down."""
+OTHERS_SECONDS = 0.25
+"""
+How long what any of several processes may do is left to the one that is nearest: a gift to who
+took it on, a tick to who has watchers. Then whoever comes first does it.
+"""
+LOOK_SECONDS = 0.5
+"""How often one of several processes looks into the ledger for gifts that nobody appended."""
 
 log = structlog.get_logger()
 
@@ -85,10 +98,15 @@ class _Unwritten(msgspec.Struct):
     after: int
     to: int
     was_tried: bool = False
+    turn: int = 0
 
 
 class RoomLoop:
-    """Follows the ledger and the watchers, for all rooms in memory."""
+    """
+    Follows the ledger and the watchers, for all rooms in memory.
+
+    `others` is given where several processes have the same rooms.
+    """
 
     def __init__(
         self,
@@ -99,6 +117,7 @@ class RoomLoop:
         clock: Clock,
         environment: Environment,
     ) -> None:
+        self.others: Others | None = None
         self._open = open_rooms
         self._db = db
         self._ledger = ledger
@@ -111,6 +130,8 @@ class RoomLoop:
         self._changes_unwritten = 0
         self._is_stopping = self._is_failing = False
         self._turn_at = self._kept_house_at = 0.0
+        self._gifts_read: list[GiftDetails] = []
+        self._take_at = self._look_at = 0.0
 
     def end(self, room_id: str, action_id: int) -> None:
         """A room is over: tell it once every gift before it is told."""
@@ -132,7 +153,7 @@ class RoomLoop:
             if self._written_to != NOWHERE:
                 while await self._turn():
                     pass
-                await self._write_place(states=True)
+                await self._finish()
         except (RecordsUnavailable, LedgerUnavailable) as error:
             log.warning("rooms_not_finished", problem=str(error))
         finally:
@@ -181,7 +202,16 @@ class RoomLoop:
         await asyncio.sleep(FAILURE_SECONDS)
         return True
 
+    async def _finish(self) -> None:
+        if self.others is None:
+            await self._write_place(states=True)
+            return
+        await self._mend()
+        await self.others.leave()
+
     async def _turn(self) -> bool:
+        if self.others is not None:
+            return await self._turn_of_many(self.others)
         if self._unwritten is not None:
             await self._write()
         ending = dict(self._ending)
@@ -190,7 +220,7 @@ class RoomLoop:
         changes = await self._ledger.changes(self._read_to, CHANGES_PER_TURN)
         has_more = len(changes) == CHANGES_PER_TURN
         self._open.purses.take(changes)
-        commands = await self._gifts(changes)
+        commands = await self._gifts(_gifts_in(changes))
         for live in self._open.rooms.values():
             if live.waiting or live.room.id in ending or self._tick_is_due(live):
                 commands.setdefault(live, [])
@@ -274,14 +304,16 @@ class RoomLoop:
                 after=unwritten.after,
                 to=unwritten.to,
             )
+        self._note_written(unwritten)
+
+    def _note_written(self, unwritten: _Unwritten) -> None:
         self._unwritten = None
         self._written_to = unwritten.to
         self._changes_unwritten = 0
         for live, entries in unwritten.made:
             live.untold += entries
             self._settle(live)
-            if live.telling is None:
-                live.telling = asyncio.create_task(self._tell(live))
+            self.tell(live)
 
     async def _is_written(self, unwritten: _Unwritten) -> bool:
         """Whether an append that broke off is on the disk after all: it is whole, or not there."""
@@ -306,6 +338,11 @@ class RoomLoop:
     def _settle(self, live: LiveRoom) -> None:
         live.settled.set()
         live.show_again()
+
+    def tell(self, live: LiveRoom) -> None:
+        """A room has something to tell that is on the disk."""
+        if live.telling is None:
+            live.telling = asyncio.create_task(self._tell(live))
 
     async def _tell(self, live: LiveRoom) -> None:
         """Tell what is on the disk: at once where it was quiet, otherwise ten times a second."""
@@ -337,7 +374,10 @@ class RoomLoop:
             place = await projections.position(self._db)
             while changes := await self._ledger.changes(place):
                 place = changes[-1].timestamp
-            await room_log.append(self._db, [], [], after=NOWHERE, to=place)
+            if self.others is None:
+                await room_log.append(self._db, [], [], after=NOWHERE, to=place)
+        if self.others is not None:
+            return await self.others.begin(place)
         return place
 
     async def _begin(self) -> None:
@@ -357,6 +397,7 @@ class RoomLoop:
         """
         self._unwritten = None
         self._read_to = self._written_to = NOWHERE
+        self._gifts_read.clear()
         for live in list(self._open.rooms.values()):
             try:
                 fresh = await self._open.load(live.room)
@@ -367,10 +408,168 @@ class RoomLoop:
             audience, before = fresh.state.audience, live.log.state.audience
             audience.connections, audience.nobodies = before.connections, before.nobodies
             audience.left_at = before.left_at
+            audience.changed_since = 0
             live.log = fresh
             live.untold.clear()
             live.settled.set()
             live.show_again(everybody=True)
+
+    # Turns of several processes --------------------------------------------------------------
+
+    async def _turn_of_many(self, others: Others) -> bool:
+        """What nobody else may have changed is read before the lock, so that it is held shortly."""
+        await self._mend()
+        for room_id in await others.look():
+            self._ending.setdefault(room_id, ENDED_BY_CREATOR)
+        ending = dict(self._ending)
+        if ending:
+            await self._reach_the_ledgers_end()
+        self._written_to = (await others.read_log()).after
+        has_more = await self._follow_ledger(is_ending=bool(ending))
+        if has_more:
+            ending.clear()  # There may be gifts of theirs that are not read yet.
+        time = _time()
+        if (
+            ending
+            or (self._gifts_read and time >= self._take_at)
+            or self._changes_unwritten >= UNWRITTEN_CHANGES_MAX
+            or any(self._is_due(live, time) for live in self._open.rooms.values())
+        ):
+            gifts = await self._gifts_by_room(self._gifts_read)
+            await self._append_in_turn(others, gifts, ending)
+        self._keep_house()
+        return has_more
+
+    async def _follow_ledger(self, *, is_ending: bool) -> bool:
+        """
+        Read what is new in the ledger, where anybody here has to know; whether there is more.
+
+        The balances of whoever is connected here are read here. Of the gifts, those after the place
+        of the logs are kept until some process has appended them.
+        """
+        time, place = _time(), self._written_to
+        self._gifts_read = [each for each in self._gifts_read if each.timestamp > place]
+        if self._read_to <= place:
+            self._changes_unwritten = 0
+            if not self._open.purses:
+                self._read_to = place
+        has_posted, self._open.has_posted = self._open.has_posted, False
+        if has_posted:
+            self._take_at = time
+        elif not (is_ending or self._open.purses or time >= self._look_at):
+            return False
+        self._look_at = time + LOOK_SECONDS
+        changes = await self._ledger.changes(self._read_to, CHANGES_PER_TURN)
+        self._open.purses.take(changes)
+        gifts = [each for each in _gifts_in(changes) if each.timestamp > place]
+        if gifts and not self._gifts_read and not has_posted:
+            self._take_at = time + OTHERS_SECONDS
+        self._gifts_read += gifts
+        if changes:
+            self._read_to = changes[-1].timestamp
+            self._changes_unwritten += len(changes)
+        has_more = len(changes) == CHANGES_PER_TURN
+        self._open.has_posted |= has_posted and has_more
+        return has_more
+
+    def _is_due(self, live: LiveRoom, time: float) -> bool:
+        """Whether there is something in a room that this process should decide now."""
+        presence = live.presence
+        if live.waiting or (presence.has_changed and presence.may_tell(time)):
+            return True
+        due = next_due(live.log.state)
+        if due is None or time - live.ticked_at < TELL_SECONDS:
+            return False
+        return due <= self._clock.now() - (0 if live.hub else int(OTHERS_SECONDS * SECOND))
+
+    async def _append_in_turn(
+        self, others: Others, gifts: dict[str, list[Gifted]], ending: dict[str, int]
+    ) -> None:
+        """Lock the place of the logs, take in what others appended, decide, append."""
+        async with self._db.begin() as tx:
+            place = await room_log.take_turn(tx)
+            await others.read_up_to(tx, place.turn)
+            time = _time()
+            commands = await self._commands_in_turn(gifts, ending, place.after)
+            crowds = [live for live in commands if _is_to_be_counted(live, time)]
+            changes = await others.count(tx, crowds)
+            for live in crowds:
+                live.ticked_at = 0.0  # Who is said to be here has to be announced in this turn.
+            made = await self._decide(commands)
+            segments = [logs.segment(live.room.id, entries) for live, entries in made]
+            states = [live.log.copy(time) for live, _ in made if live.log.copy_is_due(time)]
+            to = max(place.after, self._read_to)
+            if made:
+                self._unwritten = _Unwritten(
+                    made, segments, states, place.after, to, turn=place.turn + 1
+                )
+            for live in commands.keys() - {live for live, _ in made}:
+                self._settle(live)
+            new = await room_log.append_in_turn(tx, place, segments, states, to=to)
+
+        # It is on the disk: from here on nothing is waited for.
+        self._open.turn = new.turn
+        self._written_to, self._changes_unwritten = to, 0
+        self._gifts_read = [each for each in self._gifts_read if each.timestamp > to]
+        for live, number in zip(crowds, changes, strict=True):
+            live.presence.note_told(number, time)
+        for room_id in ending:
+            self._ending.pop(room_id, None)
+        if self._unwritten is not None:
+            self._note_written(self._unwritten)
+            others.announce(segments)
+
+    async def _commands_in_turn(
+        self, gifts: dict[str, list[Gifted]], ending: dict[str, int], place: int
+    ) -> dict[LiveRoom, list[Command]]:
+        commands: dict[LiveRoom, list[Command]] = {}
+        for room_id in gifts.keys() | ending.keys():
+            live = await self._open.room_of(room_id)
+            assert live is not None
+            new = [each for each in gifts.get(room_id, ()) if each.at > place]
+            end = [Ended(ending[room_id])] if room_id in ending else []
+            if new or end:
+                commands[live] = [*new, *end]
+        time = _time()
+        for live in self._open.rooms.values():
+            if self._is_due(live, time):
+                commands.setdefault(live, [])
+        return commands
+
+    async def _mend(self) -> None:
+        """
+        A turn that broke off: it was written, or its rooms are read again as the others see them.
+
+        Nobody has been told of it, and its numbers may be somebody else's by now.
+        """
+        unwritten = self._unwritten
+        if unwritten is None:
+            return
+        async with self._db.begin() as tx:
+            await room_log.take_turn(tx)
+            is_written = await room_log.is_written(tx, unwritten.turn, unwritten.segments)
+        if is_written:
+            self._open.turn = unwritten.turn
+            self._note_written(unwritten)
+            return
+        while unwritten.made:
+            await self._read_again(*unwritten.made[-1])
+            unwritten.made.pop()
+        self._unwritten = None
+
+    async def _read_again(self, live: LiveRoom, entries: list[Entry]) -> None:
+        fresh = await self._open.load(live.room)
+        missed = await logs.read(self._db, live.room.id, entries[0].seq - 1, fresh.state.seq)
+        audience = live.log.state.audience
+        audience.due = fresh.state.audience.due
+        audience.changed_since = self._clock.now()
+        live.waiting[:0] = take_back(audience, entries)
+        fresh.state.audience = audience
+        live.log = fresh
+        live.untold += missed
+        self._settle(live)
+        if missed:
+            self.tell(live)
 
     async def _reach_the_ledgers_end(self) -> None:
         """
@@ -381,10 +580,16 @@ class RoomLoop:
         house = chart.house_accounts(self._environment, (), ())
         await self._ledger.create_accounts(house[:1])
 
-    async def _gifts(self, changes: Sequence[Change]) -> dict[LiveRoom, list[Command]]:
-        """The gifts in the changes, as commands to their rooms."""
-        is_gift, details = postings.is_gift, postings.gift_details
-        gifts = [details(each.chain) for each in changes if each.chain and is_gift(each.chain)]
+    async def _gifts(self, gifts: Sequence[GiftDetails]) -> dict[LiveRoom, list[Command]]:
+        """Gifts as commands to their rooms."""
+        commands: dict[LiveRoom, list[Command]] = {}
+        for room_id, gifted in (await self._gifts_by_room(gifts)).items():
+            live = await self._open.room_of(room_id)
+            assert live is not None
+            commands[live] = [*gifted]
+        return commands
+
+    async def _gifts_by_room(self, gifts: Sequence[GiftDetails]) -> dict[str, list[Gifted]]:
         if not gifts:
             return {}
         owners = await projections.owners_of(
@@ -394,7 +599,7 @@ class RoomLoop:
         for gift in gifts:
             by_room.setdefault(gift.room_id, []).append(gift)
         names = {account_id: ids.text(owner) for account_id, owner in owners.items()}
-        commands: dict[LiveRoom, list[Command]] = {}
+        commands: dict[str, list[Gifted]] = {}
         for room_id, its_gifts in by_room.items():
             live = await self._open.room_of(room_id)
             if live is None:  # Records that were restored from before the room.
@@ -402,7 +607,7 @@ class RoomLoop:
                 continue
             givers = {names[gift.viewer_account_id] for gift in its_gifts}
             people = await self._open.people(live, givers)
-            commands[live] = [
+            commands[room_id] = [
                 self._gifted(gift, people[names[gift.viewer_account_id]]) for gift in its_gifts
             ]
         return commands
@@ -442,6 +647,11 @@ class RoomLoop:
                 self._open.close(live)
 
 
+def _gifts_in(changes: Sequence[Change]) -> list[GiftDetails]:
+    is_gift, details = postings.is_gift, postings.gift_details
+    return [details(each.chain) for each in changes if each.chain and is_gift(each.chain)]
+
+
 async def _tell_watchers(live: LiveRoom, entries: list[Entry]) -> int:
     """
     Send entries to everybody; the number of bytes.
@@ -456,6 +666,14 @@ async def _tell_watchers(live: LiveRoom, entries: list[Entry]) -> int:
         frames = live.frames(entries)
     gifters = [each.person.id for each in kept if isinstance(each, GiftEntry)]
     return await live.hub.tell(frames, dict.fromkeys(gifters), brief=brief)
+
+
+def _is_to_be_counted(live: LiveRoom, time: float) -> bool:
+    """Whether who is here, or who is elsewhere, matters to what is told of the room now."""
+    audience, presence = live.log.state.audience, live.presence
+    if not presence.may_tell(time):
+        return False
+    return presence.has_changed or bool(audience.arrivals) or audience.changed_since is not None
 
 
 def _is_end(commands: Sequence[Command]) -> bool:

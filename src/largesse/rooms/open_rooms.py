@@ -17,6 +17,7 @@ from largesse.records.rooms import Room
 from largesse.records.users import User
 from largesse.rooms import log as logs
 from largesse.rooms import messages
+from largesse.rooms.bus import Bus, HeardSegment
 from largesse.rooms.hub import Watcher
 from largesse.rooms.live_room import LiveRoom
 from largesse.rooms.log import RoomLog
@@ -43,13 +44,27 @@ class OpenRooms:
     """
     Every room in memory, by id, and every connection that is told a balance.
 
-    `awake` is set when there is something to do for the loop.
+    `awake` is set when there is something to do for the loop, `has_posted` when this process has
+    posted something to the ledger. `turn` is the last append of other processes that the rooms know.
     """
 
-    def __init__(self, db: Database, catalog: Catalog, environment: Environment) -> None:
+    def __init__(
+        self,
+        db: Database,
+        catalog: Catalog,
+        environment: Environment,
+        *,
+        is_shared: bool = False,
+        bus: Bus | None = None,
+    ) -> None:
         self.rooms: dict[str, LiveRoom] = {}
         self.purses = Purses()
         self.awake = asyncio.Event()
+        self.has_posted = False
+        self.turn = 0
+        self.is_shared = is_shared
+        self._bus = bus
+        self.heard_segment: HeardSegment | None = None
         self._db = db
         self._catalog = catalog
         self._environment = environment
@@ -69,7 +84,12 @@ class OpenRooms:
         async with self._loading:
             live = self.rooms.get(room.id)
             if live is None:
-                live = LiveRoom(room, await self.load(room), self._catalog)
+                turn = self.turn
+                log = await self.load(room)
+                while turn != self.turn:  # The others appended meanwhile, perhaps here too.
+                    turn = self.turn
+                    await logs.read_on(self._db, log)
+                live = LiveRoom(room, log, self._catalog)
                 self.rooms[room.id] = live
         return live
 
@@ -82,9 +102,17 @@ class OpenRooms:
         return live
 
     async def load(self, room: Room) -> RoomLog:
+        """
+        A room from its log, with nobody in it.
+
+        Among several processes nobody here says nothing of the others, so nothing has changed yet.
+        """
         creator = await users.find_user(self._db, room.creator_id)
         person = _person_of(room.creator_id, creator, is_follower=False)
-        return await logs.load(self._db, room.id, person)
+        log = await logs.load(self._db, room.id, person)
+        if self.is_shared:
+            log.state.audience.changed_since = None
+        return log
 
     async def person(self, live: LiveRoom, user: User) -> Person:
         """A user as this room sees him."""
@@ -115,9 +143,13 @@ class OpenRooms:
     def enter(self, live: LiveRoom, watcher: Watcher) -> None:
         """From now on it is told everything."""
         self.rooms.setdefault(live.room.id, live)
+        if self._bus is not None and not live.hub:
+            self._bus.follow(live.room.id, self.heard_segment)
         live.hub.add(watcher)
         if watcher.is_audience:
             live.waiting.append(Entered(watcher.person))
+            if self.is_shared and not live.is_creator(watcher.person):
+                live.presence.come(None if watcher.person is None else watcher.person.id)
             self.awake.set()
 
     def leave(self, watcher: Watcher | Purse) -> None:
@@ -128,8 +160,14 @@ class OpenRooms:
         if watcher.purse is not None:
             self.purses.remove(watcher.purse)
         live = self.rooms.get(watcher.room_id)
-        if live is not None and live.hub.remove(watcher) and watcher.is_audience:
+        if live is None or not live.hub.remove(watcher):
+            return
+        if self._bus is not None and not live.hub:
+            self._bus.follow(live.room.id, None)
+        if watcher.is_audience:
             live.waiting.append(Left(watcher.person))
+            if self.is_shared and not live.is_creator(watcher.person):
+                live.presence.go(None if watcher.person is None else watcher.person.id)
             self.awake.set()
 
     def dismiss(self, watcher: Watcher | Purse, code: str) -> None:
