@@ -220,25 +220,33 @@ class Answers:
     # Chains that are there already -----------------------------------------------------------
 
     async def _whether_whole(self, left_open: Sequence[Open]) -> None:
-        """`exists` is said of one transfer; a chain exists if all its transfers do, unchanged."""
-        chains = [
-            each
-            for each in left_open
-            if each.result.outcome is Outcome.EXISTS and len(each.chain) > 1
-        ]
-        wanted = [t.id for each in chains for t in each.chain]
-        stored = await self._with_pendings(wanted)
-        for each in chains:
-            if all(_is_there(stored, t) for t in each.chain):
-                each.answer(timestamp=stored[each.chain[0].id].timestamp)
-            else:
-                each.answer(outcome=Outcome.EXISTS_WITH_DIFFERENT_CHAIN, timestamp=each.decided_at)
+        """
+        What is there is said of one transfer; a chain exists if all its transfers do, unchanged.
 
-    async def _with_pendings(self, wanted: Sequence[bytes]) -> dict[bytes, Stored]:
-        """These transfers, and the pending ones that they post or void."""
-        stored = await reading.find_stored(self._looking, wanted)
-        pendings = {each.transfer.pending_id for each in stored.values()} - {ids.ZERO}
-        stored.update(await reading.find_stored(self._looking, list(pendings - stored.keys())))
+        The cluster counts among a transfer's flags whether its chain goes on, which ours do not: so
+        a difference in flags is looked at again by our rules.
+        """
+        chains = [each for each in left_open if each.result.outcome in _THERE and _is_unsure(each)]
+        stored = await self._with_pendings([t for each in chains for t in each.chain])
+        for each in chains:
+            outcome = _outcome_by_rules(stored, each.chain, each.failed)
+            if outcome is Outcome.EXISTS and not all(
+                t.id in stored and _outcome_by_rules(stored, each.chain, n) is Outcome.EXISTS
+                for n, t in enumerate(each.chain)
+            ):
+                outcome = Outcome.EXISTS_WITH_DIFFERENT_CHAIN
+            timestamp = each.decided_at
+            if outcome is Outcome.EXISTS:
+                timestamp = stored[each.chain[0].id].timestamp
+            each.answer(outcome=outcome, timestamp=timestamp)
+
+    async def _with_pendings(self, chain: Sequence[Transfer]) -> dict[bytes, Stored]:
+        """These transfers as they are there, and the pending ones that they post or void."""
+        stored = await reading.find_stored(self._looking, [t.id for t in chain])
+        pendings = {t.pending_id for t in chain}
+        pendings.update(each.transfer.pending_id for each in stored.values())
+        wanted = pendings - stored.keys() - {ids.ZERO, ids.MAXIMUM}
+        stored.update(await reading.find_stored(self._looking, list(wanted)))
         return stored
 
     # Refusals --------------------------------------------------------------------------------
@@ -354,7 +362,8 @@ def _outcomes(calls: Sequence[Call], rows: Rows) -> list[Open]:
     return left_open
 
 
-_OPEN_OUTCOMES = (Outcome.EXISTS, Outcome.ID_ALREADY_FAILED)
+_THERE = (Outcome.EXISTS, Outcome.EXISTS_WITH_DIFFERENT_FLAGS)
+_OPEN_OUTCOMES = (*_THERE, Outcome.ID_ALREADY_FAILED)
 
 
 def _time_of_first(rows: Rows) -> int:
@@ -379,30 +388,37 @@ def _take_back(calls: Sequence[Call], accounts: dict[bytes, Account]) -> None:
             if result.outcome is not _CREATED:
                 continue
             for t in call.chains[n]:
-                debit = accounts.get(t.debit_account_id)
-                credit = accounts.get(t.credit_account_id)
-                if t.flags & _PENDING:
-                    if debit is not None:
-                        debit.debits_pending -= t.amount
-                    if credit is not None:
-                        credit.credits_pending -= t.amount
-                else:
-                    if debit is not None:
-                        debit.debits_posted -= t.amount
-                    if credit is not None:
-                        credit.credits_posted -= t.amount
+                _undo(accounts, t)
 
 
-def _is_there(stored: dict[bytes, Stored], asked: Transfer) -> bool:
-    """Whether what is there under this id is what is asked, by the rules."""
-    found = stored.get(asked.id)
-    if found is None:
-        return False
-    known = [found]
-    if found.transfer.pending_id != ids.ZERO:
-        known.append(stored[found.transfer.pending_id])
-    transfers = {each.transfer.id: reading.without_totals(each) for each in known}
-    return rules.create_transfer(rules.State(transfers=transfers), asked, 0, []) is Outcome.EXISTS
+def _undo(accounts: dict[bytes, Account], t: Transfer) -> None:
+    """Take a single or pending transfer off those of its accounts that are asked about."""
+    debit = accounts.get(t.debit_account_id)
+    credit = accounts.get(t.credit_account_id)
+    is_pending = t.flags & _PENDING
+    if debit is not None and is_pending:
+        debit.debits_pending -= t.amount
+    elif debit is not None:
+        debit.debits_posted -= t.amount
+    if credit is not None and is_pending:
+        credit.credits_pending -= t.amount
+    elif credit is not None:
+        credit.credits_posted -= t.amount
+
+
+def _is_unsure(there: Open) -> bool:
+    return len(there.chain) > 1 or there.result.outcome is not Outcome.EXISTS
+
+
+def _outcome_by_rules(stored: dict[bytes, Stored], chain: Chain, n: int) -> Outcome:
+    """What the rules say to the n-th transfer of the chain, whose id is taken."""
+    asked = chain[n]
+    transfers = {id: reading.without_totals(each) for id, each in stored.items()}
+    if asked.id not in transfers:
+        # Two transfers of one chain with one id: the first was there until the chain was refused.
+        first = next(t for t in chain if t.id == asked.id)
+        transfers[asked.id] = reading.without_totals(Stored(first, 0, linked=False))
+    return rules.create_transfer(rules.State(transfers=transfers), asked, 0, [])
 
 
 def _were_ours(left_open: Sequence[Open], newest_before: int) -> None:

@@ -233,39 +233,51 @@ class ChangeReader:
         self._ends: dict[int, None] = {0: None}
 
     async def changes(self, after: int, limit: int) -> list[Change]:
-        """
-        See `Ledger.changes`.
-
-        Accounts are asked for up to the time of the last event, which is in the past by then: so
-        none can be missed. Where no event is left, they are asked for first and events again.
-        """
+        """See `Ledger.changes`. A page that is not full is the end."""
         assert limit > 0
-        events = await self._events(after, 0, limit)
-        if events:
-            accounts = await self._accounts(after + 1, events[-1][-1].timestamp, limit)
-        else:
-            accounts = await self._accounts(after + 1, 0, limit)
-            if not accounts:
-                return []
-            events = await self._events(after, accounts[-1].timestamp, limit)
-            if events:
-                horizon = events[-1][-1].timestamp
-                accounts = [account for account in accounts if account.timestamp <= horizon]
-        changes = await self._told(events) + await self._created(accounts)
-        changes.sort(key=lambda change: change.timestamp)
-        changes = changes[:limit]
-        if changes:
-            self._keep_end(changes[-1].timestamp)
+        changes: list[Change] = []
+        is_end = False
+        while len(changes) < limit and not is_end:
+            more, is_end = await self._some(after, limit - len(changes))
+            changes += more
+            if more:
+                after = more[-1].timestamp
+                self._keep_end(after)
         return changes
+
+    async def _some(self, after: int, limit: int) -> tuple[list[Change], bool]:
+        """
+        The next changes, at most `limit`, and whether there are no more.
+
+        Accounts are asked for after the events, up to the time of the last one, so none is missed.
+        Where those were all the events, accounts may be newer; then events are asked for again, up
+        to the last account.
+        """
+        chains, is_end = await self._chains(after, 0, limit)
+        newest = chains[-1][-1].timestamp if chains else after
+        accounts = await self._accounts(after + 1, 0 if is_end else newest, limit)
+        if accounts and accounts[-1].timestamp > newest:
+            if chains:
+                self._keep_end(newest)
+            last = accounts[-1].timestamp
+            later, is_end = await self._chains(newest, last, limit)
+            chains += later
+            if not is_end:
+                newest = chains[-1][-1].timestamp
+                accounts = [account for account in accounts if account.timestamp <= newest]
+        is_end = is_end and len(accounts) < limit
+        changes = await self._told(chains) + await self._created(accounts)
+        changes.sort(key=lambda change: change.timestamp)
+        return changes[:limit], is_end
 
     def _keep_end(self, timestamp: int) -> None:
         self._ends[timestamp] = None
         if len(self._ends) > ENDS_KEPT_MAX:
             del self._ends[next(iter(self._ends))]
 
-    async def _events(self, after: int, last: int, limit: int) -> list[list[Event]]:
+    async def _chains(self, after: int, last: int, limit: int) -> tuple[list[list[Event]], bool]:
         """
-        Whole chains that end after this time, at most `limit`, and never a part of one.
+        Whole chains that end after this time, at most `limit`, and whether those were all.
 
         A chain's times count up by one nanosecond, so its beginning is no further back than it is
         long.
@@ -283,7 +295,7 @@ class ChangeReader:
         # The last is empty, or goes on behind the page.
         whole = [chain for chain in chains[:-1] if chain[-1].timestamp > after]
         assert whole or len(page) < size
-        return whole[:limit]
+        return whole[:limit], len(page) < size and len(whole) <= limit
 
     async def _accounts(self, first: int, last: int, limit: int) -> list[Account]:
         """The first accounts of a stretch of time that are not notes, at most `limit`."""
