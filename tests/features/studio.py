@@ -5,9 +5,7 @@ wallet, coins redeemed and bo's diamonds are `[7, 3, "1.5000"]`.
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from functools import cache
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from largesse import catalog as catalogs
 from largesse import gifting, ids, money
@@ -23,6 +21,7 @@ from largesse.records import database
 from largesse.records.database import Database
 from largesse.records.users import User
 from largesse.rooms.live import LiveRooms
+from tests import databases
 
 TEST = Environment.TEST
 PACKAGES = b"""
@@ -152,21 +151,12 @@ def person(login: str, number: int, *roles: str, birth_on: str = "1990-05-17") -
     return User(id, login, f"{login}@example.org", birth_on, "US", roles, 1)
 
 
-@cache
-def empty_records() -> bytes:
-    """A migrated file with nothing in it, made once: to migrate takes half a second."""
-    with TemporaryDirectory() as folder:
-        file = Path(folder) / "records.sqlite"
-        database.migrate(database.sqlite_url(file))
-        return file.read_bytes()
-
-
 @asynccontextmanager
 async def open_studio(engine: str, folder: Path) -> AsyncIterator[Studio]:
     """`engine` is memory or sqlite."""
     clock = ManualClock()
     file = folder / "records.sqlite"
-    file.write_bytes(empty_records())
+    file.write_bytes(databases.empty_file())
     db = await Database.open(database.sqlite_url(file))
     ledger: Ledger
     if engine == "memory":

@@ -1,5 +1,6 @@
 """Open records in a folder of their own; the file is migrated once and copied for each test."""
 
+import asyncio
 import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -14,7 +15,7 @@ from largesse.records.database import Database, migrate, sqlite_url
 @pytest.fixture(scope="session")
 def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     file = tmp_path_factory.mktemp("migrated") / "records.sqlite"
-    migrate(sqlite_url(file))
+    asyncio.run(migrate(sqlite_url(file)))
     return file
 
 

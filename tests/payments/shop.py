@@ -65,6 +65,7 @@ class Shop:
         self.health = Health()
         self.environment = TEST
         self.settings = Settings()
+        self.is_shared = False
         self.answers: asyncio.Queue[int] = asyncio.Queue()
         self.address = f"http://127.0.0.1:{port}"
         self.provider = SandboxProvider(base_url=f"{self.address}/sandbox", secret=SECRET)
@@ -167,7 +168,7 @@ class Shop:
 
 def make_records(folder: Path) -> None:
     """An empty records file, to be copied for each test."""
-    database.migrate(database.sqlite_url(folder / "records.sqlite"))
+    asyncio.run(database.migrate(database.sqlite_url(folder / "records.sqlite")))
 
 
 @contextlib.asynccontextmanager

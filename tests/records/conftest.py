@@ -1,24 +1,23 @@
-"""Open records in a folder of their own; the file is migrated once and copied for each test."""
+"""Open records of a test's own, in a file and in a PostgreSQL: what holds, holds in both."""
 
-import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
-from largesse.records.database import Database, migrate, sqlite_url
+from largesse.records.database import Database
+from tests import databases
 
 
-@pytest.fixture(scope="session")
-def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    file = tmp_path_factory.mktemp("migrated") / "records.sqlite"
-    migrate(sqlite_url(file))
-    return file
+@pytest.fixture(params=databases.ENGINES)
+def engine(request: pytest.FixtureRequest) -> str:
+    return request.param
 
 
 @pytest.fixture
-def url_of_db(tmp_path: Path, migrated: Path) -> str:
-    return sqlite_url(Path(shutil.copy(migrated, tmp_path / "open.sqlite")))
+def url_of_db(engine: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[str]:
+    with databases.records(engine, tmp_path, request) as url:
+        yield url
 
 
 @pytest.fixture

@@ -20,6 +20,10 @@ from sqlalchemy.schema import CreateIndex, CreateTable
 from largesse.errors import Rejected
 from largesse.records import database, projections, tables
 from largesse.records.database import Database, RecordsUnavailable, migrate, schema_version
+from tests import databases
+
+
+only_a_file = pytest.mark.parametrize("engine", ["sqlite"])
 
 
 @pytest.fixture
@@ -28,9 +32,9 @@ def url(tmp_path: Path) -> str:
 
 
 async def test_a_fresh_file_is_migrated_and_opened(url):
-    assert schema_version(url) is None
-    migrate(url)
-    assert schema_version(url) == database.HEAD
+    assert await schema_version(url) is None
+    await migrate(url)
+    assert await schema_version(url) == database.HEAD
     db = await Database.open(url)
     async with db.connect() as tx:
         assert (await tx.execute(sa.select(tables.users))).all() == []
@@ -42,8 +46,8 @@ async def test_a_fresh_file_is_migrated_and_opened(url):
     assert pragmas == ["wal", 2, 1, database.BUSY_SECONDS * 1000]
 
 
-def test_the_migrated_file_has_exactly_the_tables_of_the_code(url, tmp_path):
-    migrate(url)
+async def test_the_migrated_file_has_exactly_the_tables_of_the_code(url, tmp_path):
+    await migrate(url)
     engine = sa.create_engine(url)
     with engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
@@ -94,27 +98,27 @@ def test_what_is_written_in_bulk_can_be_written_on_postgresql_too():
 
 
 def test_a_file_at_head_is_left_alone_without_loading_alembic(url):
-    migrate(url)
+    databases.apart(migrate(url))
     program = (
-        "import sys\n"
+        "import asyncio, sys\n"
         "from largesse.records.database import migrate\n"
-        f"migrate({url!r})\n"
+        f"asyncio.run(migrate({url!r}))\n"
         "sys.exit('alembic' in sys.modules)\n"
     )
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
 
 
-def test_a_file_of_a_newer_version_is_refused(url, tmp_path):
-    migrate(url)
+async def test_a_file_of_a_newer_version_is_refused(url, tmp_path):
+    await migrate(url)
     with sqlite3.connect(tmp_path / "records.sqlite") as connection:
         connection.execute("UPDATE alembic_version SET version_num = '9999'")
     connection.close()
     with pytest.raises(Rejected, match="records_newer"):
-        migrate(url)
+        await migrate(url)
 
 
 async def test_a_newer_file_is_not_opened_either(url, tmp_path):
-    migrate(url)
+    await migrate(url)
     with sqlite3.connect(tmp_path / "records.sqlite") as connection:
         connection.execute("UPDATE alembic_version SET version_num = '9999'")
     connection.close()
@@ -128,36 +132,36 @@ async def test_a_file_that_was_never_migrated_is_not_opened(url, tmp_path):
     assert not (tmp_path / "records.sqlite").exists()
 
 
-def test_somebody_elses_database_is_not_touched(url, tmp_path):
+async def test_somebody_elses_database_is_not_touched(url, tmp_path):
     with sqlite3.connect(tmp_path / "records.sqlite") as connection:
         connection.execute("CREATE TABLE recipes (name)")
     connection.close()
     before = (tmp_path / "records.sqlite").read_bytes()
     with pytest.raises(Rejected, match="records_not_ours"):
-        migrate(url)
+        await migrate(url)
     assert (tmp_path / "records.sqlite").read_bytes() == before
 
 
-def test_a_file_that_is_no_database_is_damaged(url, tmp_path):
+async def test_a_file_that_is_no_database_is_damaged(url, tmp_path):
     (tmp_path / "records.sqlite").write_bytes(b"not a database at all" * 100)
     with pytest.raises(RecordsUnavailable, match="damaged"):
-        migrate(url)
+        await migrate(url)
 
 
-def test_another_database_than_sqlite_is_refused_by_name():
+async def test_another_database_than_ours_is_refused_by_name():
     with pytest.raises(Rejected, match="database_not_supported"):
-        migrate("postgresql://localhost/largesse")
+        await migrate("mysql://localhost/largesse")
 
 
-def test_a_migration_that_breaks_half_way_leaves_nothing(url, tmp_path, monkeypatch):
+async def test_a_migration_that_breaks_half_way_leaves_nothing(url, tmp_path, monkeypatch):
     """The disk fills up at the tenth page; the next attempt starts from nothing."""
     monkeypatch.setattr(database, "_PRAGMAS", (*database._PRAGMAS, "PRAGMA max_page_count = 10"))
     with pytest.raises(RecordsUnavailable, match="disk_full"):
-        migrate(url)
+        await migrate(url)
     monkeypatch.undo()
-    assert schema_version(url) is None
-    migrate(url)
-    assert schema_version(url) == database.HEAD
+    assert await schema_version(url) is None
+    await migrate(url)
+    assert await schema_version(url) == database.HEAD
 
 
 async def test_a_write_that_fails_leaves_nothing(db):
@@ -171,6 +175,7 @@ async def test_a_write_that_fails_leaves_nothing(db):
     assert await _versions(db) == []
 
 
+@only_a_file
 async def test_a_full_disk_says_so_and_keeps_nothing(db):
     async def fill() -> None:
         async with db.begin() as tx:
@@ -185,6 +190,7 @@ async def test_a_full_disk_says_so_and_keeps_nothing(db):
     assert await _versions(db) == []
 
 
+@only_a_file
 async def test_a_read_only_disk_says_so(db):
     async def write() -> None:
         async with db.connect() as tx:
@@ -199,6 +205,7 @@ async def test_a_read_only_disk_says_so(db):
     assert refused.value.reason == "read_only"
 
 
+@only_a_file
 async def test_many_writers_at_once_all_succeed(db):
     """Each reads, lets the others run, and writes: nobody is locked out, nothing is lost."""
 
@@ -233,6 +240,7 @@ async def test_writers_that_wait_leave_the_readers_their_way(db):
     assert await _versions(db) == list(range(10))
 
 
+@only_a_file
 async def test_two_processes_writing_wait_for_each_other(db, url_of_db):
     other = await Database.open(url_of_db)
     try:

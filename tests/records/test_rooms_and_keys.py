@@ -94,7 +94,7 @@ async def test_older_records_get_logs_for_the_rooms_that_are_live(tmp_path):
         )
     old.close()
 
-    database.migrate(database.sqlite_url(file))
+    await database.migrate(database.sqlite_url(file))
     db = await database.Database.open(database.sqlite_url(file))
     try:
         live = (b"a" * 16).hex()

@@ -28,7 +28,8 @@ from largesse.rooms import log as logs
 from largesse.rooms.hub import Watcher
 from largesse.rooms.live import LiveRooms
 from largesse.rooms.room import Entry, GiftEntry
-from tests.features.studio import PACKAGES, empty_records, person
+from tests import databases
+from tests.features.studio import PACKAGES, person
 
 TEST = Environment.TEST
 PATIENCE_SECONDS = 20
@@ -255,7 +256,7 @@ class Stage:
 
 @asynccontextmanager
 async def open_stage(folder: Path) -> AsyncIterator[Stage]:
-    (folder / "records.sqlite").write_bytes(empty_records())
+    (folder / "records.sqlite").write_bytes(databases.empty_file())
     stage = Stage(folder, ManualClock())
     await stage.open()
     try:

@@ -1,7 +1,10 @@
 """
-The database behind the records: one engine, one writer at a time, and the version of its tables.
+The database behind the records: its connections, its transactions, and the version of its tables.
 
-SQLite for now. The statements are portable; the few places where dialects differ are in this file.
+A file of SQLite has one writer at a time, a PostgreSQL many, in this process and in others. So what
+reads and then writes says whom it must be alone with (`lock`, a row that is locked, a condition in
+the change itself), and never relies on being the only one. The statements are the same for both; the
+few places where dialects differ are in this file, and in `postgres.py` what only that one needs.
 """
 
 import asyncio
@@ -9,9 +12,10 @@ import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, closing, contextmanager
 from functools import lru_cache
+from hashlib import blake2b
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
@@ -20,15 +24,19 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 
 from largesse.errors import Rejected
 
-REVISIONS = ("0001", "0002", "0003")
+if TYPE_CHECKING:
+    from largesse.records.postgres import Found
+
+REVISIONS = ("0001", "0002", "0003", "0004")
 """The revisions of `migrations/versions`, oldest first. A test keeps them in step."""
 HEAD = REVISIONS[-1]
 
 CONNECTIONS_MAX = 4
-"""Open connections to the records; each is a thread where the database is SQLite."""
+"""Open connections to a file; each is a thread. `postgres.py` has the number for a server."""
 BUSY_SECONDS = 10
 """How long to wait for another process that is writing to the same file."""
 
+SUPPORTED = ("sqlite", "postgresql")
 _ROWS_PER_STATEMENT = (64, 8, 1)
 
 # Larger than SQLite's 1,000 pages and 2 MB, because projections write many small random pages.
@@ -61,8 +69,9 @@ class RecordsUnavailable(Exception):
     """
     The records could not be read or written, and it is not the caller's doing.
 
-    `reason` is disk_full, read_only, cannot_open, busy, disk_error, out_of_memory, damaged or
-    connection_lost. Nothing of the transaction has been kept.
+    `reason` is disk_full, read_only, cannot_open, busy, disk_error, out_of_memory, damaged,
+    too_many_connections or connection_lost. Nothing of the transaction has been kept; only after
+    connection_lost, at the very end, it may have been, so whatever is asked again must bear it.
     """
 
     def __init__(self, reason: str, detail: str) -> None:
@@ -74,28 +83,38 @@ class Database:
     """
     The open records. `begin` writes, `connect` reads; each yields a connection in a transaction.
 
-    Writers wait for one another inside the process, so nobody ever sees "database is locked". A
-    write may not be nested in another of the same task.
+    Writers of a file wait for one another inside the process, so nobody ever sees "database is
+    locked". Those of a server write at once, each seeing what was committed when its statement
+    began. A write may not be nested in another of the same task.
     """
 
-    def __init__(self, engine: AsyncEngine) -> None:
+    def __init__(self, engine: AsyncEngine, reading: AsyncEngine, *, writers: int) -> None:
         self.on_user_change: list[Callable[[str], None]] = []
         """Called with a user's id once a change to their record or sessions is committed."""
         self._engine = engine
-        self._writing = asyncio.Lock()
-        self._writer: asyncio.Task[Any] | None = None
+        self._reading = reading
+        self._is_server = engine.dialect.name == "postgresql"
+        self._writing = asyncio.Semaphore(writers)
+        self._writers: set[asyncio.Task[Any] | None] = set()
 
     @classmethod
-    async def open(cls, url: str) -> "Database":
+    async def open(cls, url: str, *, allow_unsafe: bool = False) -> "Database":
         """
-        Open migrated records; `url` as `sqlite:////folder/records.sqlite` (see `sqlite_url`).
+        Open migrated records: `sqlite:////folder/records.sqlite` (see `sqlite_url`), or
+        `postgresql://user:password@host:port/database`.
+
+        `allow_unsafe` takes a server that may lose what it has answered.
 
         Raises:
-            Rejected: database_not_supported, records_not_migrated, records_not_ours, records_newer.
-            RecordsUnavailable: the file cannot be opened or written.
+            Rejected: database_not_supported, records_not_migrated, records_not_ours, records_newer;
+                of a server also database_unreachable, database_password_wrong, database_missing,
+                database_too_old, database_unsafe.
+            RecordsUnavailable: they cannot be opened or written.
         """
+        if _is_postgres(url):
+            return await cls._open_server(url, allow_unsafe)
         path = _path(url)
-        if _known_version(path) != HEAD:
+        if _known(_version(path)) != HEAD:
             raise Rejected("records_not_migrated", needed=HEAD)
         engine = create_async_engine(
             sa.URL.create("sqlite+aiosqlite", database=str(path)),
@@ -104,14 +123,33 @@ class Database:
             max_overflow=0,
         )
         _prepare(engine.sync_engine)
-        db = cls(engine)
+        return await cls(engine, engine, writers=1)._tried()
+
+    @classmethod
+    async def _open_server(cls, url: str, allow_unsafe: bool) -> "Database":
+        from largesse.records import postgres
+
+        with _translated(is_server=True):
+            found = await postgres.examine(url)
+        if _known(_version_of(found, url)) != HEAD:
+            raise Rejected("records_not_migrated", needed=HEAD)
+        if found.unsafe and not allow_unsafe:
+            raise Rejected("database_unsafe", **postgres.facts(url), settings=list(found.unsafe))
+        engine = postgres.engine(url)
+        return await cls(engine, postgres.reading(engine), writers=postgres.WRITERS_MAX)._tried()
+
+    async def _tried(self) -> "Database":
+        """Itself, once a write transaction has begun and ended."""
         try:
-            async with db.begin():
-                pass
+            async with self.begin() as tx:
+                if self._is_server:
+                    found = await tx.exec_driver_sql("SHOW transaction_read_only")
+                    if found.scalar_one() == "on":
+                        raise RecordsUnavailable("read_only", "the server takes no writes")
         except BaseException:
-            await engine.dispose()
+            await self._engine.dispose()
             raise
-        return db
+        return self
 
     @asynccontextmanager
     async def begin(self) -> AsyncIterator[AsyncConnection]:
@@ -119,19 +157,21 @@ class Database:
         A write transaction: committed at the end of the block, undone by any exception.
 
         Raises:
-            RecordsUnavailable: the disk is full or read-only, or the file is not in order.
+            RecordsUnavailable: the disk is full or read-only, the file is not in order, or the
+                server does not answer.
         """
-        assert self._writer is not asyncio.current_task(), "A write inside a write waits for ever."
+        task = asyncio.current_task()
+        assert task not in self._writers, "A write inside a write waits for ever."
         async with self._writing:
-            self._writer = asyncio.current_task()
+            self._writers.add(task)
             try:
-                with _translated():
+                with _translated(is_server=self._is_server):
                     async with self._engine.connect() as tx:
                         await tx.execution_options(largesse_writes=True)
                         async with tx.begin():
                             yield tx
             finally:
-                self._writer = None
+                self._writers.discard(task)
 
     @asynccontextmanager
     async def connect(self) -> AsyncIterator[AsyncConnection]:
@@ -139,10 +179,10 @@ class Database:
         A read transaction: every statement in the block sees the same moment.
 
         Raises:
-            RecordsUnavailable: the disk or the file is not in order.
+            RecordsUnavailable: the disk or the file is not in order, or the server does not answer.
         """
-        with _translated():
-            async with self._engine.connect() as tx:
+        with _translated(is_server=self._is_server):
+            async with self._reading.connect() as tx:
                 yield tx
 
     def user_changed(self, user_id: str) -> None:
@@ -153,6 +193,29 @@ class Database:
     async def close(self) -> None:
         """Close every connection; the write-ahead log is folded into the file."""
         await self._engine.dispose()
+
+
+async def lock(tx: AsyncConnection, *what: str) -> None:
+    """
+    Wait until nobody else who locks the same is in a transaction, and keep others waiting.
+
+    For what is counted before it is added to, where there is no row to lock. In a file, writers wait
+    for one another anyway.
+    """
+    if tx.dialect.name == "postgresql":
+        name = blake2b("\x1f".join(what).encode(), digest_size=8).digest()
+        number = int.from_bytes(name, "big", signed=True)
+        await tx.execute(
+            sa.select(sa.func.pg_advisory_xact_lock(sa.literal(number, sa.BigInteger)))
+        )
+
+
+async def empty(tx: AsyncConnection, table: sa.Table) -> None:
+    """Delete every row, without reading them."""
+    if tx.dialect.name == "postgresql":
+        await tx.exec_driver_sql(f"TRUNCATE {table.name}")
+    else:
+        await tx.execute(table.delete())  # Without a condition it is as quick there.
 
 
 def insert(tx: AsyncConnection, table: sa.Table) -> sqlite.Insert:
@@ -218,38 +281,41 @@ def sqlite_url(path: Path) -> str:
     return sa.URL.create("sqlite", database=str(path)).render_as_string()
 
 
-def schema_version(url: str) -> str | None:
+async def schema_version(url: str) -> str | None:
     """
-    The revision that a records file is at; None where there is no file or it is empty.
+    The revision that the records are at; None where there are none yet.
 
     Raises:
-        Rejected: database_not_supported, records_not_ours (a database of somebody else).
-        RecordsUnavailable: the file cannot be read.
+        Rejected: database_not_supported, records_not_ours (a database of somebody else); of a
+            server also that it cannot be reached, as `Database.open`.
+        RecordsUnavailable: they cannot be read.
     """
-    return _version(_path(url))
+    if not _is_postgres(url):
+        return _version(_path(url))
+    from largesse.records import postgres
+
+    with _translated(is_server=True):
+        return _version_of(await postgres.examine(url), url)
 
 
-def migrate(url: str) -> None:
+async def migrate(url: str) -> None:
     """
-    Bring a records file to `HEAD`, all of it or nothing; does nothing where it is there already.
+    Bring the records to `HEAD`, all of it or nothing; does nothing where they are there already.
 
-    Alembic is imported only when there is work for it: it costs half a second of every start.
+    Several hosts may do this at once: one does it, the others wait. Alembic is imported only when
+    there is work for it: it costs half a second of every start.
 
     Raises:
-        Rejected: database_not_supported, records_not_ours, records_newer.
-        RecordsUnavailable: the file cannot be read or written.
+        Rejected: as `schema_version`; records_newer.
+        RecordsUnavailable: they cannot be read or written.
     """
-    path = _path(url)
-    if _known_version(path) == HEAD:
+    if _known(await schema_version(url)) == HEAD:
         return
-
-    from alembic import command
-    from alembic.config import Config
-
-    config = Config()
-    config.set_main_option("script_location", "largesse.records:migrations")
+    if _is_postgres(url):
+        await _migrate_server(url)
+        return
     engine = sa.create_engine(
-        sa.URL.create("sqlite", database=str(path)),
+        sa.URL.create("sqlite", database=str(_path(url))),
         connect_args={"timeout": BUSY_SECONDS, "isolation_level": None},
     )
     _prepare(engine)
@@ -257,24 +323,64 @@ def migrate(url: str) -> None:
         with _translated(), engine.connect() as connection:
             connection = connection.execution_options(largesse_writes=True)
             with connection.begin():
-                config.attributes["connection"] = connection
-                command.upgrade(config, "head")
+                _upgrade(connection)
     finally:
         engine.dispose()
 
 
+async def _migrate_server(url: str) -> None:
+    from largesse.records import postgres
+
+    engine = postgres.migrating(url)
+    try:
+        with _translated(is_server=True):
+            async with engine.connect() as connection, connection.begin():
+                await postgres.migrate_alone(connection)
+                # Whoever was here before us may have done it all; another connection sees it.
+                if _known(await schema_version(url)) != HEAD:
+                    await connection.run_sync(_upgrade)
+    finally:
+        await engine.dispose()
+
+
+def _upgrade(connection: sa.Connection) -> None:
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", "largesse.records:migrations")
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")
+
+
+def _is_postgres(url: str) -> bool:
+    return url.partition("://")[0] in ("postgresql", "postgres")
+
+
 def _path(url: str) -> Path:
-    parsed = sa.make_url(url)
-    if parsed.get_backend_name() != "sqlite" or not parsed.database:
-        raise Rejected("database_not_supported", scheme=parsed.drivername, supported=["sqlite"])
+    scheme = url.partition("://")[0]
+    try:
+        parsed = sa.make_url(url)
+    except (sa.exc.ArgumentError, ValueError):
+        parsed = None
+    if parsed is None or parsed.get_backend_name() != "sqlite" or not parsed.database:
+        raise Rejected("database_not_supported", scheme=scheme, supported=list(SUPPORTED))
     return Path(parsed.database)
 
 
-def _known_version(path: Path) -> str | None:
-    version = _version(path)
+def _known(version: str | None) -> str | None:
     if version is not None and version not in REVISIONS:
         raise Rejected("records_newer", found=version, known=HEAD)
     return version
+
+
+def _version_of(found: "Found", url: str) -> str | None:
+    """The version of a server's records; anything else in our place is not ours."""
+    if found.version is None and found.names:
+        from largesse.records import postgres
+
+        raise Rejected("records_not_ours", **postgres.facts(url), schema=postgres.SCHEMA)
+    return found.version
 
 
 def _version(path: Path) -> str | None:
@@ -319,7 +425,7 @@ def _prepare(engine: sa.Engine) -> None:
 
 
 @contextmanager
-def _translated() -> Iterator[None]:
+def _translated(*, is_server: bool = False) -> Iterator[None]:
     try:
         yield
     except DBAPIError as error:
@@ -331,9 +437,18 @@ def _translated() -> Iterator[None]:
         raise reason from error
     except TimeoutError as error:
         raise RecordsUnavailable("busy", str(error)) from error
+    except OSError as error:
+        if not is_server:
+            raise
+        raise RecordsUnavailable("connection_lost", repr(error)) from error
 
 
 def _unavailable(error: BaseException | None) -> RecordsUnavailable | None:
     code = getattr(error, "sqlite_errorcode", None)
-    reason = _REASONS.get(code & 0xFF) if code is not None else None
+    if code is not None:
+        reason = _REASONS.get(code & 0xFF)
+    else:
+        from largesse.records import postgres
+
+        reason = postgres.reason_of(error)
     return None if reason is None else RecordsUnavailable(reason, str(error))
