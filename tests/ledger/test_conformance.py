@@ -29,7 +29,7 @@ from largesse.ledger.model import (
     Transfer,
     TransferFlags,
 )
-from tests.ledger.conftest import open_engine
+from tests.ledger.conftest import ENGINES, open_engine
 from tests.ledger.gifts import (
     ACCOUNTS,
     BANK,
@@ -480,7 +480,7 @@ async def test_a_pending_transfer_expires_exactly_at_its_time(
     assert change.timestamp >= expires_at
 
 
-@pytest.mark.parametrize("engine", ["oracle", "memory", "sqlite"])
+@pytest.mark.parametrize("engine", ["oracle", *ENGINES])
 async def test_a_post_in_the_very_nanosecond_of_expiry_is_too_late(
     engine: str, tmp_path: Path, clock: ManualClock
 ) -> None:
@@ -544,7 +544,7 @@ async def test_however_many_run_out_at_once_the_next_chain_sees_it(
     assert await problems(world) == []
 
 
-@pytest.mark.parametrize("engine", ["memory", "sqlite"])
+@pytest.mark.parametrize("engine", ENGINES)
 async def test_timestamps_rise_whatever_the_clock_does(engine: str, tmp_path: Path) -> None:
     """It stands still, goes back by a day, and the ledger is opened again in between."""
     clock = WrongClock(1_800_000_000 * SECOND)
@@ -564,7 +564,7 @@ async def test_timestamps_rise_whatever_the_clock_does(engine: str, tmp_path: Pa
     await ask(20)
     clock.instant -= 24 * 3600 * SECOND
     await ask(30)
-    if engine == "sqlite":
+    if engine != "memory":
         await ledger.close()
         ledger = await open_engine(engine, tmp_path / "ledger.sqlite", clock)
         await ask(40)

@@ -22,6 +22,9 @@ from largesse.ledger import (
     Ledger,
     Problem,
     batching,
+    postgres,
+    postgres_head,
+    postgres_rows,
     recent,
     sqlite,
     sqlite_file,
@@ -325,7 +328,7 @@ async def _compare(
 
     async def open_again() -> None:
         nonlocal ledger
-        if engine == "sqlite":
+        if engine != "memory":
             await ledger.close()
             ledger = await open_engine(engine, path, clock)
 
@@ -357,6 +360,12 @@ TINY = {
     (sqlite, "EXPIRIES_BATCH_MAX"): 1,
     (recent, "CHANGES_KEPT_MAX"): 3,
     (sqlite_file, "AHEAD_MAX"): 2,
+    (postgres, "ACCOUNTS_CACHED_MAX"): 1,
+    (postgres, "EXPIRIES_BATCH_MAX"): 1,
+    (postgres_head, "AHEAD_MAX"): 2,
+    (postgres_head, "CATCH_UP_BATCHES_MAX"): 2,
+    (postgres_rows, "COPY_MIN"): 2,
+    (postgres_rows, "BATCHES_AT_ONCE"): 1,
 }
 """Limits so small that the engine forgets and looks up again all the time."""
 
@@ -375,14 +384,20 @@ def _run(engine: str, examples: int) -> None:
     run()
 
 
-@pytest.mark.parametrize("engine", ["memory", "sqlite"])
-def test_random_histories_come_out_as_the_oracle_says(engine: str) -> None:
-    _run(engine, 100)
+EXAMPLES = pytest.mark.parametrize(
+    ("engine", "examples"), [("memory", 100), ("sqlite", 100), ("postgres", 30)]
+)
 
 
+@EXAMPLES
+def test_random_histories_come_out_as_the_oracle_says(engine: str, examples: int) -> None:
+    _run(engine, examples)
+
+
+@EXAMPLES
 def test_random_histories_with_an_engine_that_remembers_almost_nothing(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, engine: str, examples: int
 ) -> None:
     for (module, name), limit in TINY.items():
         monkeypatch.setattr(module, name, limit)
-    _run("sqlite", 100)
+    _run(engine, examples)

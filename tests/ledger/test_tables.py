@@ -7,7 +7,7 @@ import pytest
 from largesse.clock import SECOND, ManualClock
 from largesse.ledger.model import AccountOutcome, Outcome
 from tests import ledger_script
-from tests.ledger.conftest import Check, open_engine
+from tests.ledger.conftest import ENGINES, Check, open_engine
 from tests.ledger.oracle import Oracle
 
 
@@ -681,7 +681,7 @@ async def test_an_account_is_created_once(check: Check) -> None:
     """)
 
 
-@pytest.mark.parametrize("engine", ["oracle", "memory", "sqlite"])
+@pytest.mark.parametrize("engine", ["oracle", *ENGINES])
 async def test_a_timeout_past_the_end_of_time_is_refused(engine: str, tmp_path: Path) -> None:
     """An instant is at most 2^63 - 1 nanoseconds, in the year 2262; the very last one is allowed."""
     clock = ManualClock(2**63 - 1 - 200 * SECOND)

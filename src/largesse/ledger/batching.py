@@ -100,9 +100,9 @@ class RequestQueue:
 
     def wake_up(self) -> None:
         """End the wait, if there is one."""
-        if self._wake is not None:
+        if self._wake is not None and not self._wake.done():
             self._wake.set_result(None)
-            self._wake = None
+        self._wake = None
 
 
 def slices_of_accounts(accounts: Sequence[Account]) -> list[Sequence[Account]]:
