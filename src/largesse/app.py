@@ -9,7 +9,9 @@ reverse order.
 import asyncio
 import contextlib
 import os
+import socket
 from collections.abc import AsyncIterator, Callable, Iterator
+from hashlib import blake2b
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -31,10 +33,20 @@ from largesse.ledger import Ledger, LedgerUnavailable
 from largesse.limits import RateLimiter
 from largesse.notify.mail import Mailer
 from largesse.payments import Provider
-from largesse.records import database, price_lists
+from largesse.records import database, installation, price_lists
 from largesse.records.database import Database, RecordsUnavailable
+from largesse.records.installation import Installation
+from largesse.rooms.bus import Bus, open_bus
 from largesse.rooms.live import LiveRooms
-from largesse.settings import Settings, address
+from largesse.settings import (
+    POSTGRES,
+    TIGERBEETLE,
+    Settings,
+    address,
+    are_stores_shared,
+    scheme_of,
+    without_password,
+)
 
 if TYPE_CHECKING:
     from largesse.payments.sandbox_service import SandboxService
@@ -57,6 +69,7 @@ _STORE_REFUSALS = {
     "ledger_newer": ("data_folder_newer", "its ledger is of a newer version"),
     "ledger_not_ours": ("data_folder_not_ours", "its ledger is somebody else's file"),
 }
+"""What is said of a file in the data folder, in the words of the folder."""
 _UNAVAILABLE = {
     "disk_full": "disk_full",
     "read_only": "data_folder_read_only",
@@ -65,9 +78,14 @@ _UNAVAILABLE = {
 
 
 class Stores(msgspec.Struct, frozen=True):
-    """An open data folder with its two stores, and nothing that acts by itself."""
+    """
+    An open data folder with its two stores, and nothing that acts by itself.
+
+    `secret` signs what leaves us and comes back; every host of an installation has the same.
+    """
 
     folder: Folder
+    secret: bytes
     db: Database
     ledger: Ledger
 
@@ -100,9 +118,13 @@ class App(msgspec.Struct, frozen=True, kw_only=True):
 
     `worker_wake` is set by whoever has given the worker something to do at once. `secret` signs what
     leaves us and comes back (forms, tickets); each use names its purpose in what it signs.
+    `process_id` is another one for every start; `is_shared` says that other processes may be at the
+    same stores.
     """
 
     settings: Settings
+    process_id: str
+    is_shared: bool
     clock: Clock
     entropy: Entropy
     environment: Environment
@@ -137,9 +159,10 @@ async def open_app(
     Close it with `close_app`.
 
     Raises:
-        Rejected: what `open_stores` raises; catalog_invalid, file_unreadable.
+        Rejected: what `open_stores` and `open_bus` raise; catalog_invalid, file_unreadable.
     """
     clock = clock or clocks.SystemClock()
+    process_id = _process_id(entropy)
     async with contextlib.AsyncExitStack() as opened:
         stores = await opened.enter_async_context(
             open_stores(settings, create=create, clock=clock, entropy=entropy)
@@ -151,15 +174,26 @@ async def open_app(
         environment = stores.folder.environment
         house = chart.house_accounts(environment, _currencies(catalog), tuple(providers))
         await stores.ledger.create_accounts(house)
-        rooms = LiveRooms(stores.db, stores.ledger, catalog, clock, environment)
+        rooms = LiveRooms(
+            stores.db,
+            stores.ledger,
+            catalog,
+            clock,
+            environment,
+            is_shared=are_stores_shared(settings),
+            process_id=process_id if are_stores_shared(settings) else "",
+            bus=await _bus(settings, process_id, opened),
+        )
         await rooms.load()
         return App(
             settings=settings,
+            process_id=process_id,
+            is_shared=are_stores_shared(settings),
             clock=clock,
             entropy=entropy,
             environment=environment,
             folder=stores.folder,
-            secret=_secret(stores.folder, WEB_SECRET, WEB_SECRET_BYTES, entropy),
+            secret=stores.secret,
             db=stores.db,
             ledger=stores.ledger,
             catalog=catalog,
@@ -192,25 +226,37 @@ async def open_stores(
     entropy: Entropy = os.urandom,
 ) -> AsyncIterator[Stores]:
     """
-    Own the data folder and open its records and its ledger.
+    Own the data folder, alone or with other processes of this host, and open records and ledger.
 
     Raises:
-        Rejected: what `folder.open_folder` raises; engine_unknown; data_folder_older (without
-            `create`), data_folder_newer, data_folder_damaged.
+        Rejected: what `folder.open_folder` raises; engine_unknown, engine_not_installed;
+            data_folder_older (without `create`), data_folder_newer, data_folder_damaged; of a
+            database the same as records_not_migrated, ledger_not_migrated, records_newer,
+            ledger_newer, records_not_ours, ledger_not_ours, and database_unreachable,
+            database_password_wrong, database_missing, database_too_old, database_unsafe,
+            database_not_allowed, store_unavailable; of the installation
+            database_other_environment, secret_differs; of a cluster ledger_url_invalid,
+            ledger_unreachable.
     """
     folder = folders.open_folder(
-        Path(settings.data), create=create, now=clock.now(), entropy=entropy
+        Path(settings.data),
+        create=create,
+        shared=are_stores_shared(settings),
+        now=clock.now(),
+        entropy=entropy,
     )
     async with contextlib.AsyncExitStack() as opened:
         opened.callback(folders.close_folder, folder)
-        with _named_refusals(folder.path):
-            if create is not None:
-                database.migrate(records_url(settings))
-            db = await Database.open(records_url(settings))
+        with _named_refusals(folder.path, "database_url", settings.database_url):
+            db = await _records(settings, create=create is not None)
             opened.push_async_callback(db.close)
-            ledger = await _ledger(settings, clock)
+            secret = _web_secret(settings, folder, entropy)
+            if scheme_of(settings.database_url) in POSTGRES:
+                await _join_installation(db, folder, secret)
+        with _named_refusals(folder.path, "ledger_url", settings.ledger_url):
+            ledger = await _ledger(settings, clock, create=create is not None)
             opened.push_async_callback(ledger.close)
-        yield Stores(folder, db, ledger)
+        yield Stores(folder, secret, db, ledger)
 
 
 async def open_records(settings: Settings) -> Database:
@@ -220,8 +266,8 @@ async def open_records(settings: Settings) -> Database:
     Raises:
         Rejected: as `open_stores`.
     """
-    with _named_refusals(Path(settings.data)):
-        return await Database.open(records_url(settings))
+    with _named_refusals(Path(settings.data), "database_url", settings.database_url):
+        return await _records(settings, create=False)
 
 
 def records_url(settings: Settings) -> str:
@@ -253,16 +299,84 @@ def catalog_files(folder: str) -> tuple[bytes, bytes]:
     return packages, gift_items
 
 
-async def _ledger(settings: Settings, clock: Clock) -> Ledger:
+async def _records(settings: Settings, *, create: bool) -> Database:
+    """The records; with `create` made, or brought up to date, first."""
+    url = records_url(settings)
+    scheme = scheme_of(url)
+    if scheme not in ("sqlite", *POSTGRES):
+        known = "sqlite, postgresql"
+        raise Rejected("engine_unknown", setting="database_url", found=scheme, known=known)
+    if create:
+        await database.migrate(url)
+    return await Database.open(url, allow_unsafe=settings.allow_losing_acknowledged_money)
+
+
+async def _ledger(settings: Settings, clock: Clock, *, create: bool) -> Ledger:
     """The ledger engine that `ledger_url` names by its scheme; empty means the folder's file."""
-    scheme, _, path = settings.ledger_url.partition("://")
+    url, scheme = settings.ledger_url, scheme_of(settings.ledger_url)
+    if scheme in POSTGRES:
+        from largesse.ledger import postgres
+
+        is_unsafe_allowed = settings.allow_losing_acknowledged_money
+        if create:
+            await postgres.migrate(url, allow_unsafe=is_unsafe_allowed)
+        return await postgres.PostgresLedger.open(url, clock, allow_unsafe=is_unsafe_allowed)
+    if scheme == TIGERBEETLE:
+        from largesse.ledger.tigerbeetle import TigerBeetleLedger
+
+        return await TigerBeetleLedger.open(url, clock)
     if scheme not in ("", "sqlite"):
-        raise Rejected("engine_unknown", setting="ledger_url", found=scheme, known="sqlite")
+        known = "sqlite, postgresql, tigerbeetle"
+        raise Rejected("engine_unknown", setting="ledger_url", found=scheme, known=known)
 
     from largesse.ledger.sqlite import SqliteLedger
 
+    path = url.partition("://")[2]
     file = Path(path.removeprefix("/")) if path else Path(settings.data) / LEDGER_FILE
     return await SqliteLedger.open(file, clock)
+
+
+async def _join_installation(db: Database, folder: Folder, secret: bytes) -> None:
+    """
+    See that this host belongs to the installation whose records these are; the first host makes it.
+
+    Raises:
+        Rejected: database_other_environment, secret_differs.
+    """
+    ours = Installation(
+        id=folder.id,
+        environment=folder.environment,
+        created_at=folder.created_at,
+        secret_fingerprint=blake2b(b"which web secret", key=secret, digest_size=32).digest(),
+    )
+    theirs = await installation.read(db) or await installation.write_once(db, ours)
+    if theirs.environment != ours.environment:
+        raise Rejected(
+            "database_other_environment",
+            path=str(folder.path),
+            environment=str(ours.environment),
+            found=theirs.environment,
+        )
+    if theirs.secret_fingerprint != ours.secret_fingerprint:
+        raise Rejected("secret_differs", path=str(folder.path), file=f"{WEB_SECRET}.secret")
+
+
+def _process_id(entropy: Entropy) -> str:
+    """This process, another one at every start, as a person can find it."""
+    host = "".join(letter if letter.isalnum() else "-" for letter in socket.gethostname())
+    return f"{host[:40]}.{os.getpid()}.{entropy(4).hex()}"
+
+
+async def _bus(
+    settings: Settings, process_id: str, opened: contextlib.AsyncExitStack
+) -> Bus | None:
+    """How this process and the others wake one another; one process alone needs nobody."""
+    if not are_stores_shared(settings):
+        return None
+    bus = await open_bus(settings.bus_url or settings.database_url, process_id)
+    if bus is not None:
+        opened.push_async_callback(bus.close)
+    return bus
 
 
 async def _payments(
@@ -300,6 +414,20 @@ async def _payments(
     return {NAME: provider}, sandbox
 
 
+def _web_secret(settings: Settings, folder: Folder, entropy: Entropy) -> bytes:
+    """
+    The secret of the settings, or the folder's own. What stands in the folder's file may be made the
+    setting of the other hosts: it is the same secret then.
+    """
+    if not settings.secret:
+        return _secret(folder, WEB_SECRET, WEB_SECRET_BYTES, entropy)
+    with contextlib.suppress(ValueError):
+        as_in_a_file = bytes.fromhex(settings.secret)
+        if len(as_in_a_file) == WEB_SECRET_BYTES:
+            return as_in_a_file
+    return blake2b(settings.secret.encode(), digest_size=WEB_SECRET_BYTES).digest()
+
+
 def _secret(folder: Folder, name: str, size: int, entropy: Entropy) -> bytes:
     """A secret of the folder, made the first time."""
     return bytes.fromhex(folders.secret(folder, name, lambda: entropy(size).hex()))
@@ -327,26 +455,29 @@ def _currencies(catalog: Catalog) -> tuple[str, ...]:
 
 
 @contextlib.contextmanager
-def _named_refusals(path: Path) -> Iterator[None]:
-    """What a store says when it cannot be opened, in the words of the data folder."""
+def _named_refusals(path: Path, setting: str, url: str) -> Iterator[None]:
+    """
+    What a store says when it cannot be opened: one in the data folder in the words of the folder,
+    one elsewhere with the setting that says where.
+    """
+    is_elsewhere = scheme_of(url) not in ("", "sqlite")
+    where = {"setting": setting, "place": without_password(url)} if is_elsewhere else {}
     try:
         yield
     except Rejected as rejected:
-        if rejected.code == "database_not_supported":
-            found = rejected.facts["scheme"]
-            raise Rejected(
-                "engine_unknown", setting="database_url", found=found, known="sqlite"
-            ) from rejected
-        code, problem = _STORE_REFUSALS.get(rejected.code, (None, ""))
-        if code is None:
-            raise
+        code, problem = _STORE_REFUSALS.get(rejected.code, ("", ""))
+        if is_elsewhere or not code:
+            raise Rejected(rejected.code, **{**where, **rejected.facts}) from rejected
         facts = {"path": str(path), "problem": problem, **rejected.facts}
         raise Rejected(code, **facts) from rejected
-    except RecordsUnavailable as error:
+    except (RecordsUnavailable, LedgerUnavailable) as error:
+        if is_elsewhere:
+            problem = without_password(str(error))
+            raise Rejected("store_unavailable", **where, problem=problem) from error
+        if isinstance(error, LedgerUnavailable):
+            raise _why_unavailable(path, error) from error
         code = _UNAVAILABLE.get(error.reason, "data_folder_damaged")
         raise Rejected(code, path=str(path), problem=str(error)) from error
-    except LedgerUnavailable as error:
-        raise _why_unavailable(path, error) from error
 
 
 def _why_unavailable(path: Path, error: LedgerUnavailable) -> Rejected:

@@ -23,6 +23,9 @@ PREFIXES_OF_TESTS = ("LARGESSE_TEST_", "LARGESSE_FAULT_", "LARGESSE_BENCH_")
 """Variables of our own tests (as `LARGESSE_TEST_BROWSER`), which are no settings."""
 FILE = "largesse.toml"
 
+POSTGRES = ("postgresql", "postgres")
+TIGERBEETLE = "tigerbeetle"
+"""Schemes of the stores that are on servers of their own."""
 WORKERS_MAX = 64
 SECRET_LENGTH_MIN = 32
 
@@ -259,6 +262,17 @@ def without_password(text: str) -> str:
     text = re.sub(r"(nats://)\S*@", r"\1***@", text)
     text = re.sub(r"(://[^:/@\s]*):\S*@", r"\1:***@", text)
     return re.sub(r"([?&](?:password|passfile|sslpassword)=)[^&\s]*", r"\1***", text)
+
+
+def scheme_of(url: str) -> str:
+    """What stands before the colon of a URL; empty where there is none."""
+    return url.partition(":")[0]
+
+
+def are_stores_shared(settings: Settings) -> bool:
+    """Whether several processes and hosts may be at the stores of these settings at once."""
+    are_records = scheme_of(settings.database_url) in POSTGRES
+    return are_records and scheme_of(settings.ledger_url) in (*POSTGRES, TIGERBEETLE)
 
 
 def address(host: str, port: int) -> str:

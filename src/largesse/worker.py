@@ -1,10 +1,12 @@
 """
 The worker: what happens without anybody asking, as one list of jobs and one loop that runs each.
 
-It may run inside `serve` or in a process of its own, or in several: every job may be run twice.
+It may run inside `serve` or in a process of its own, or in several: every job may be run twice. What
+one process is enough for is done by the one that holds the job's lease.
 """
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 
 import msgspec
@@ -12,7 +14,9 @@ import structlog
 
 from largesse import recharge, reconcile
 from largesse.app import App, JobState
-from largesse.records import projections, sessions
+from largesse.clock import SECOND, Clock
+from largesse.records import leases, projections, sessions
+from largesse.records.database import Database, RecordsUnavailable
 
 BATCH = 100
 """Events or orders that one run of a job takes on."""
@@ -24,8 +28,39 @@ FAILURE_PAUSE_SECONDS_MAX = 60
 """A job that fails pauses one second, then twice as long each time, up to this."""
 STOP_SECONDS_MAX = 10
 """How long a run in progress may take to finish when the worker is asked to stop."""
+LEASE_SECONDS = 10
+"""How long a job stays with a process that says nothing more: then another one does it."""
+RENEW_SECONDS = 3
+"""How often its holder renews a lease, and the others ask for it."""
 
 log = structlog.get_logger()
+
+
+class Lease:
+    """This process's hold on a job that one of several processes is enough for."""
+
+    def __init__(self, db: Database, clock: Clock, *, name: str, holder: str) -> None:
+        self._db = db
+        self._clock = clock
+        self._name = name
+        self._holder = holder
+        self._until = 0
+
+    def is_held(self) -> bool:
+        """Whether the job is ours to do now."""
+        return self._clock.now() < self._until
+
+    async def renew(self) -> None:
+        """Take the lease if nobody has it, hold it for longer if we do."""
+        now = self._clock.now()
+        until = now + LEASE_SECONDS * SECOND
+        is_ours = await leases.take(self._db, self._name, self._holder, now, until)
+        self._until = until if is_ours else 0
+
+    async def let_go(self) -> None:
+        """Give the job to whoever asks next, without waiting for the end of the lease."""
+        self._until = 0
+        await leases.let_go(self._db, self._name, self._holder)
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
@@ -34,7 +69,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
 
     `run` says whether it left something that could be done at once; then the next run begins after
     a rest of `rest` times this run's length instead of `every_seconds`. A job `at_wake` is also run
-    whenever the worker is woken; one not `at_start` waits its interval before the first run.
+    whenever the worker is woken; one not `at_start` waits its interval before the first run. One
+    with a `lease` is run only while that is held.
     """
 
     name: str
@@ -43,6 +79,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     at_wake: bool = False
     at_start: bool = True
     rest: int = 0
+    lease: Lease | None = None
 
 
 def jobs(app: App) -> tuple[Job, ...]:
@@ -83,13 +120,24 @@ def jobs(app: App) -> tuple[Job, ...]:
         return False
 
     checks_seconds = app.settings.checks_minutes * 60
-    return (
+    # Events and orders are claimed one by one, so every process may do these two at once.
+    shared = (
         Job(name="inbox", every_seconds=1, run=handle_inbox, at_wake=True),
         Job(name="unfinished_orders", every_seconds=15, run=finish_orders, rest=PROJECTIONS_REST),
+    )
+    single: tuple[Job, ...] = (
         Job(name="projections", every_seconds=0.5, run=project, rest=PROJECTIONS_REST),
         Job(name="sessions", every_seconds=600, run=clean_sessions, at_start=False),
         Job(name="checks", every_seconds=checks_seconds, run=check_books, at_start=False),
     )
+    if app.is_shared:
+        single = tuple(_leased(app, job) for job in single)
+    return shared + single
+
+
+def _leased(app: App, job: Job) -> Job:
+    lease = Lease(app.db, app.clock, name=job.name, holder=app.process_id)
+    return msgspec.structs.replace(job, lease=lease)
 
 
 class Worker:
@@ -118,9 +166,13 @@ class Worker:
             async with asyncio.TaskGroup() as group:
                 for job in self.jobs:
                     group.create_task(self._repeat(job), name=f"worker {job.name}")
+                    if job.lease is not None:
+                        group.create_task(self._hold(job.lease), name=f"lease {job.name}")
         except asyncio.CancelledError:
             if not self._stopping.is_set():
                 raise
+        finally:
+            await self._let_go()
 
     async def stop(self) -> None:
         """End `run`: what is being done is finished, or left to the next start if it takes too long."""
@@ -141,8 +193,27 @@ class Worker:
                 self._wake.clear()  # Before the run, so that a wake during it is another run.
             pause = await self._run(job)
 
+    async def _hold(self, lease: Lease) -> None:
+        """Hold a lease, or ask for it again and again, until the worker is stopped."""
+        while True:
+            try:
+                await lease.renew()
+            except Exception as error:  # The job itself tells of it, where it is the records.
+                log.warning("lease_not_renewed", problem=repr(error))
+            await _happens(self._stopping, RENEW_SECONDS)
+            if self._stopping.is_set():
+                return
+
+    async def _let_go(self) -> None:
+        for lease in [job.lease for job in self.jobs if job.lease is not None]:
+            if lease.is_held():
+                with contextlib.suppress(RecordsUnavailable):  # Then it ends by itself.
+                    await lease.let_go()
+
     async def _run(self, job: Job) -> float:
-        """Run a job once and say how many seconds to pause."""
+        """Run a job once, where it is ours to run, and say how many seconds to pause."""
+        if job.lease is not None and not job.lease.is_held():
+            return min(job.every_seconds, RENEW_SECONDS)
         loop = asyncio.get_running_loop()
         state = self.states[job.name]
         state.run_at = self._clock.now()
@@ -167,11 +238,13 @@ class Worker:
         What failed waits its pause out: to be woken a hundred times a second would not mend it.
         """
         is_well = self.states[job.name].failures_in_a_row == 0
-        event = self._wake if job.at_wake and is_well else self._stopping
-        if seconds > 0:
-            try:
-                async with asyncio.timeout(seconds):
-                    await event.wait()
-            except TimeoutError:
-                pass
+        await _happens(self._wake if job.at_wake and is_well else self._stopping, seconds)
         return self._stopping.is_set()
+
+
+async def _happens(event: asyncio.Event, seconds: float) -> None:
+    """Wait for the event, so many seconds at most."""
+    if seconds > 0:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await event.wait()

@@ -8,9 +8,10 @@ import msgspec
 import pytest
 
 from largesse import worker as workers
-from largesse.clock import ManualClock
+from largesse.clock import SECOND, ManualClock
 from largesse.payments.sandbox_service import Webhook
-from largesse.worker import Job, Worker
+from largesse.records import leases
+from largesse.worker import LEASE_SECONDS, Job, Lease, Worker
 from tests.payments import shop as shops
 
 LONG = 3_600
@@ -124,6 +125,44 @@ async def test_a_confirmed_payment_is_in_the_wallet_within_half_a_second(shop):
 async def test_every_job_of_the_list_runs_in_an_empty_shop(shop):
     for job in workers.jobs(shop):
         assert await job.run() is False, job.name
+
+
+async def test_of_two_processes_one_does_what_one_is_enough_for(shop):
+    """The other takes it over when the first ends, and when the first says nothing any more."""
+    house, work = House(), {name: Counter() for name in ("first", "second", "third")}
+
+    def worker(name):
+        lease = Lease(shop.db, house.clock, name="projections", holder=name)
+        job = Job(name="projections", every_seconds=0.01, run=work[name], lease=lease)
+        return Worker(house, (job,)), lease
+
+    (first, held), (second, asked), (third, last) = (
+        worker("first"),
+        worker("second"),
+        worker("third"),
+    )
+    running = asyncio.create_task(first.run())
+    await work["first"].reached(3)
+    assert await leases.holders(shop.db, house.clock.now()) == {"projections": "first"}
+    await asked.renew()
+    assert not asked.is_held()
+    await first.stop()
+    await running
+
+    running = asyncio.create_task(second.run())
+    await work["second"].reached(3)
+    assert not held.is_held()
+    running.cancel()  # As a process that hangs: it lets nothing go.
+    house.clock.advance(LEASE_SECONDS * SECOND)
+    assert not asked.is_held()
+    await last.renew()
+    assert last.is_held()
+    done = work["second"].runs
+    assert await third._run(third.jobs[0]) == 0.01
+    assert work["third"].runs == 1
+    assert await second._run(second.jobs[0]) == 0.01
+    assert work["second"].runs == done
+    await asyncio.gather(running, return_exceptions=True)
 
 
 async def test_a_woken_worker_does_not_wait_for_its_interval():

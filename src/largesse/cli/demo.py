@@ -18,7 +18,7 @@ import msgspec
 from cyclopts import Parameter
 
 from largesse.books.chart import Environment
-from largesse.cli.start import on_a_terminal, quick_imports, settings_in_force
+from largesse.cli.start import begin_logging, on_a_terminal, quick_imports, settings_in_force
 from largesse.errors import Rejected
 from largesse.settings import Settings
 
@@ -82,7 +82,7 @@ async def _demo(settings: Settings, *, gifts_per_second: float, seed: int) -> No
     async with contextlib.AsyncExitStack() as stack:
         with quick_imports():
             from largesse.cli import demo_accounts
-            from largesse.cli.serving import begin_logging, serving
+            from largesse.cli.serving import serving
 
             begin_logging(settings.log_level)
             running = await stack.enter_async_context(

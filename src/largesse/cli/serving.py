@@ -8,16 +8,14 @@ answered are finished, jobs stop, the stores are closed.
 
 import asyncio
 import contextlib
-import errno
 import gc
-import io
 import logging
 import resource
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
-from typing import Any, TextIO, cast
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from typing import Any
 
 import msgspec
 import uvicorn
@@ -25,7 +23,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from largesse.app import App, close_app, open_app
 from largesse.books.chart import Environment
-from largesse.errors import Rejected
+from largesse.cli.listening import BACKLOG_MAX, at_its_port, listening
 from largesse.settings import Settings, address
 from largesse.web.app import create as create_web
 from largesse.web.app import server_protocol
@@ -33,8 +31,6 @@ from largesse.worker import Worker
 
 TICKS_A_SECOND = 10
 """uvicorn's own."""
-BACKLOG_MAX = 2_048
-"""Connections the system may hold for us that we have not accepted yet."""
 KEEP_ALIVE_SECONDS = 75
 """How long an idle connection is kept open."""
 GRACE_SECONDS = 20
@@ -57,6 +53,24 @@ class Running(msgspec.Struct, frozen=True):
     stopped: asyncio.Event
 
 
+class Stop:
+    """The wish that a server should end: first in order, then without waiting for requests."""
+
+    def __init__(self) -> None:
+        self.stopped = asyncio.Event()
+        self.servers: list[uvicorn.Server] = []
+
+    def ask(self) -> None:
+        """Finish what was begun, and end."""
+        self.stopped.set()
+
+    def hurry(self) -> None:
+        """End, and do not wait for requests any longer."""
+        self.stopped.set()
+        for server in self.servers:
+            server.force_exit = True
+
+
 @contextlib.asynccontextmanager
 async def serving(
     settings: Settings,
@@ -70,29 +84,44 @@ async def serving(
     Raises:
         Rejected: address_in_use, address_unusable, and what `open_app` raises.
     """
+    stop = Stop()
+    with listening(settings) as listener, _signals(stop):
+        settings = at_its_port(settings, listener)
+        async with answering(
+            settings, listener, stop, create=create, grace_seconds=grace_seconds
+        ) as running:
+            yield running
+
+
+@contextlib.asynccontextmanager
+async def answering(
+    settings: Settings,
+    listener: socket.socket,
+    stop: Stop,
+    *,
+    create: Environment | None = None,
+    grace_seconds: int = GRACE_SECONDS,
+) -> AsyncIterator[Running]:
+    """
+    Answer on a socket that listens, while the block runs.
+
+    Raises:
+        Rejected: what `open_app` raises.
+    """
     _allow_files()
-    with _listener(settings) as listener:
-        host, port = listener.getsockname()[:2]
-        url = address(host, port)
-        if settings.port == 0:
-            public_url = settings.public_url.replace(address(settings.host, 0), url)
-            settings = msgspec.structs.replace(settings, port=port, public_url=public_url)
-        stopped = asyncio.Event()
-        async with contextlib.AsyncExitStack() as closing:
-            servers: list[uvicorn.Server] = []
-            closing.enter_context(_signals(servers, stopped))
-            app = await open_app(settings, create=create)
-            closing.push_async_callback(close_app, app)
-            await closing.enter_async_context(_jobs(app, stopped))
-            server = _Server(_config(app, grace_seconds))
-            servers.append(server)
-            task = asyncio.create_task(server.serve(sockets=[listener]), name="server")
-            task.add_done_callback(lambda _: stopped.set())
-            task.add_done_callback(lambda _: server.ready.set())
-            closing.push_async_callback(_stop, server, task)
-            await server.ready.wait()
-            _settle_memory()
-            yield Running(app, url, stopped)
+    async with contextlib.AsyncExitStack() as closing:
+        app = await open_app(settings, create=create)
+        closing.push_async_callback(close_app, app)
+        await closing.enter_async_context(_jobs(app, stop.stopped))
+        server = _Server(_config(app, grace_seconds))
+        stop.servers.append(server)
+        task = asyncio.create_task(server.serve(sockets=[listener]), name="server")
+        task.add_done_callback(lambda _: stop.ask())
+        task.add_done_callback(lambda _: server.ready.set())
+        closing.push_async_callback(_stop, server, task)
+        await server.ready.wait()
+        _settle_memory()
+        yield Running(app, address(*listener.getsockname()[:2]), stop.stopped)
 
 
 class _Server(uvicorn.Server):
@@ -211,52 +240,22 @@ async def _stop(server: uvicorn.Server, task: asyncio.Task[None]) -> None:
 
 
 @contextlib.contextmanager
-def _signals(servers: Sequence[uvicorn.Server], stopped: asyncio.Event) -> Iterator[None]:
+def _signals(stop: Stop) -> Iterator[None]:
     """The first signal asks to stop, the second does not wait for requests any longer."""
     loop = asyncio.get_running_loop()
 
-    def ask() -> None:
-        if stopped.is_set():
-            for server in servers:
-                server.force_exit = True
-        stopped.set()
+    def heard() -> None:
+        if stop.stopped.is_set():
+            stop.hurry()
+        stop.ask()
 
     for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, ask)
+        loop.add_signal_handler(number, heard)
     try:
         yield
     finally:
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.remove_signal_handler(number)
-
-
-@contextlib.contextmanager
-def _listener(settings: Settings) -> Iterator[socket.socket]:
-    """
-    The socket, listening at once: a second server is refused now, not after it opened its stores.
-
-    Who connects before the app is open waits for its answer that long.
-    """
-    where = {"host": settings.host, "port": settings.port}
-    try:
-        found = socket.getaddrinfo(
-            settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )
-    except OSError as error:
-        raise Rejected("address_unusable", **where, problem=error.strerror) from error
-    family, kind, protocol, _, place = found[0]
-    listener = socket.socket(family, kind, protocol)
-    with listener:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listener.bind(place)
-            listener.listen(BACKLOG_MAX)
-        except OSError as error:
-            if error.errno == errno.EADDRINUSE:
-                other = settings.port + 1 if settings.port < 65_535 else 0
-                raise Rejected("address_in_use", **where, other=other) from error
-            raise Rejected("address_unusable", **where, problem=error.strerror) from error
-        yield listener
 
 
 def _allow_files() -> None:
@@ -277,29 +276,3 @@ def _settle_memory() -> None:
     gc.freeze()
     gc.set_threshold(*COLLECT_AFTER)
     sys.setswitchinterval(SWITCH_SECONDS)
-
-
-class _StandardError(io.TextIOBase):
-    """Standard error as it is when something is written: a live panel puts itself in between."""
-
-    def write(self, text: str) -> int:
-        return sys.stderr.write(text)
-
-    def flush(self) -> None:
-        sys.stderr.flush()
-
-
-def begin_logging(level: str) -> None:
-    """Log to standard error, one line each; standard output is for what a person asked to see."""
-    import structlog
-
-    number = logging.getLevelNamesMapping()[level.upper()]
-    logging.basicConfig(
-        level=max(number, logging.WARNING),
-        format="%(asctime)s %(levelname)-8s %(name)s: %(message)s",
-        stream=_StandardError(),
-    )
-    structlog.configure(
-        wrapper_class=structlog.make_filtering_bound_logger(number),
-        logger_factory=structlog.PrintLoggerFactory(cast(TextIO, _StandardError())),
-    )

@@ -2,10 +2,13 @@
 
 import contextlib
 import gc
+import io
+import logging
 import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TextIO, cast
 
 from largesse import settings
 from largesse.errors import Rejected
@@ -66,3 +69,29 @@ def quick_imports() -> Iterator[None]:
             del sys.modules[name]
         if was_enabled:
             gc.enable()
+
+
+class _StandardError(io.TextIOBase):
+    """Standard error as it is when something is written: a live panel puts itself in between."""
+
+    def write(self, text: str) -> int:
+        return sys.stderr.write(text)
+
+    def flush(self) -> None:
+        sys.stderr.flush()
+
+
+def begin_logging(level: str) -> None:
+    """Log to standard error, one line each; standard output is for what a person asked to see."""
+    import structlog
+
+    number = logging.getLevelNamesMapping()[level.upper()]
+    logging.basicConfig(
+        level=max(number, logging.WARNING),
+        format="%(asctime)s %(levelname)-8s %(name)s: %(message)s",
+        stream=_StandardError(),
+    )
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(number),
+        logger_factory=structlog.PrintLoggerFactory(cast(TextIO, _StandardError())),
+    )

@@ -3,7 +3,7 @@
 import asyncio
 import signal
 
-from largesse.cli.start import settings_in_force
+from largesse.cli.start import begin_logging, settings_in_force
 from largesse.errors import Rejected
 from largesse.settings import Settings
 
@@ -15,7 +15,6 @@ def worker() -> None:
 
 async def _run(settings: Settings) -> None:
     from largesse.app import close_app, open_app
-    from largesse.cli.serving import begin_logging
     from largesse.worker import Worker
 
     begin_logging(settings.log_level)

@@ -39,3 +39,11 @@ async def let_go(db: Database, name: str, holder: str) -> None:
     statement = leases.delete().where(leases.c.name == name, leases.c.holder == holder)
     async with db.begin() as tx:
         await tx.execute(statement)
+
+
+async def holders(db: Database, now: int) -> dict[str, str]:
+    """Who holds each lease that is held, by its name."""
+    statement = sa.select(leases.c.name, leases.c.holder).where(leases.c.until > now)
+    async with db.connect() as tx:
+        rows = await tx.execute(statement)
+        return {row.name: row.holder for row in rows}
