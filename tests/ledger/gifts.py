@@ -1,7 +1,9 @@
 """A small world for ledger tests: a bank, a wallet, a creator's earnings, and what they do."""
 
+import shutil
 from collections.abc import Sequence
 from contextlib import closing
+from pathlib import Path
 
 from largesse import ids
 from largesse.clock import ManualClock
@@ -60,6 +62,15 @@ def changes_of_file(ledger: SqliteLedger) -> list[Change]:
     """What the file says, whatever memory holds of it."""
     with closing(sqlite_file.connect_reader(ledger._path)) as db:
         return sqlite_file.changes(db, 0, 100_000)
+
+
+def killed(path: Path, name: str = "killed.sqlite") -> Path:
+    """What a process that died at this moment leaves behind, in a place of its own."""
+    copy = path.with_name(name)
+    for ending in ("", "-wal"):
+        copy.with_name(name + ending).unlink(missing_ok=True)
+        shutil.copy(path.with_name(path.name + ending), path.with_name(name + ending))
+    return copy
 
 
 async def play_eventful(ledger: Ledger, clock: ManualClock) -> None:

@@ -9,12 +9,18 @@ disk has said yes (WAL, `synchronous=FULL`). No waiting to fill a batch: it take
 Memory holds the accounts in use, the ids of recent transfers and the newest changes, for those who
 follow them (`recent.py`); nothing else. Ids that may be known are looked up in the file first; that
 look-up runs in the writer's thread, behind every batch decided before, so it sees them all.
+
+Account rows are written late (`sqlite_accounts.py`): those that are behind their batches are always
+in memory, so an account is looked up there first, and answered when its batch is on the disk.
 """
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Self, TypeVar
+
+import msgspec
 
 from largesse.clock import Clock
 from largesse.ledger import (
@@ -28,6 +34,7 @@ from largesse.ledger import (
     deciding,
     encoding,
     rules,
+    sqlite_accounts,
     sqlite_file,
     sqlite_query,
 )
@@ -53,7 +60,17 @@ T = TypeVar("T")
 BATCHES_IN_FLIGHT_MAX = 2
 """One being written, one decided and next in line."""
 ACCOUNTS_CACHED_MAX = 200_000
+ACCOUNTS_BEHIND_MAX = 150_000
+"""When the rows of more accounts are behind their batches, all of them are written with the next."""
 EXPIRIES_BATCH_MAX = 1_000
+
+
+class Writing(msgspec.Struct, frozen=True):
+    """A batch, and the account rows that are written with it: all that are behind, or some."""
+
+    batch: Batch
+    accounts: list[bytes]
+    is_whole: bool
 
 
 class SqliteLedger:
@@ -73,7 +90,7 @@ class SqliteLedger:
         self._answered: asyncio.Future[None] | None = None
         self._task: asyncio.Task[None] | None = None
         self._sequence, self._hash, self._last = 0, bytes(32), 0
-        self._adopt(Start())
+        self._adopt(Start(), {})
 
     @classmethod
     async def open(cls, path: Path, clock: Clock) -> Self:
@@ -122,7 +139,44 @@ class SqliteLedger:
         self._queue.admit(size)
 
     async def lookup_accounts(self, account_ids: Iterable[bytes]) -> list[Account | None]:
-        return await self._read(sqlite_file.find_accounts, list(account_ids))
+        if self._closing:
+            raise LedgerUnavailable("the ledger is closing")
+        wanted = list(account_ids)
+        if not self._stale:
+            try:
+                return await self._lookup_accounts(wanted)
+            except LedgerUnavailable:
+                if self._closing:
+                    raise
+        # What memory holds was never written: what the file says is the newest there is.
+        return await self._read(sqlite_accounts.find, wanted)
+
+    async def _lookup_accounts(self, wanted: list[bytes]) -> list[Account | None]:
+        """All as they are at one moment; answered when everything until then is on the disk."""
+        accounts = self._accounts
+        rows: dict[bytes, Account | None] = {}
+        while missing := [id for id in wanted if id not in accounts and id not in rows]:
+            found = await self._read(sqlite_file.find_accounts, missing)
+            if accounts is not self._accounts:
+                # Meanwhile accounts were let go of, which the rows may be behind of.
+                accounts, rows = self._accounts, {}
+                continue
+            rows.update(zip(missing, found, strict=True))
+        if self._stale:
+            raise LedgerUnavailable("a batch could not be written")
+        newest = [accounts.get(id) for id in wanted]
+        copies = [
+            rows[id] if account is None else msgspec.structs.replace(account)
+            for id, account in zip(wanted, newest, strict=True)
+        ]
+        if self._in_flight:
+            await self._writer.call(self._assert_written)
+        return copies
+
+    def _assert_written(self) -> None:
+        """In the writer's thread, behind every batch that was decided before."""
+        if self._write_failed:
+            raise LedgerUnavailable("a batch could not be written")
 
     async def lookup_transfers(self, transfer_ids: Iterable[bytes]) -> list[Posted | None]:
         return await self._read(sqlite_file.find_transfers, list(transfer_ids))
@@ -131,11 +185,12 @@ class SqliteLedger:
         return await self._read(sqlite_file.find_refused, list(transfer_ids))
 
     async def account_transfers(self, account_id: bytes, filter: AccountFilter) -> list[Posted]:
+        [account] = await self.lookup_accounts([account_id])
+        if account is None:
+            return []
+
         def page(db: sqlite_file.Connection) -> list[Posted]:
             with sqlite_file.snapshot(db):
-                [account] = sqlite_file.find_accounts(db, [account_id])
-                if account is None:
-                    return []
                 return walk(lambda id: sqlite_file.find_transfers(db, [id])[0], account, filter)
 
         return await self._read(page)
@@ -151,7 +206,10 @@ class SqliteLedger:
         return await self._search(sqlite_query.transfers, filter)
 
     async def query_accounts(self, filter: QueryFilter) -> list[Account]:
-        return await self._search(sqlite_query.accounts, filter)
+        found = await self._search(sqlite_query.accounts, filter)
+        # What is searched for never changes, but the totals may be newer than the rows.
+        newest = await self.lookup_accounts([account.id for account in found])
+        return [account for account in newest if account is not None]
 
     async def _search(
         self, function: Callable[[sqlite_file.Connection, QueryFilter], T], filter: QueryFilter
@@ -182,8 +240,17 @@ class SqliteLedger:
         self._queue.wake_up()
         assert self._task is not None
         await self._task
+        if not self._stale:
+            await self._write_behind()
         await self._reader.close()
         await self._writer.close()
+
+    async def _write_behind(self) -> None:
+        """Leave a file in which every account's row says its newest totals."""
+        rows = self._rows_behind(all=True)
+        # Without it nothing is lost: the next start moves the rows forward.
+        with contextlib.suppress(LedgerUnavailable):
+            await self._writer.call(lambda: sqlite_file.write_accounts(self._writer.db, rows))
 
     # The one loop that decides ---------------------------------------------------------------
 
@@ -229,7 +296,7 @@ class SqliteLedger:
                 requests = self._queue.take()
             state = await self._load(requests, due)
             decision = deciding.decide(state, requests, due, now)
-            batch, accounts = self._close_batch(state, decision)
+            writing = self._close_batch(state, decision)
         except Exception as problem:
             # Memory may be half changed, by a lost disk or by a broken assertion of ours.
             self._stale = True
@@ -237,31 +304,55 @@ class SqliteLedger:
             return
         self._in_flight += 1
         self._writer.submit(
-            lambda: self._write(batch, accounts),
+            lambda: self._write(writing),
             lambda _, problem: self._answer(requests, decision.changes, problem),
         )
 
-    def _close_batch(self, state: rules.State, decision: Decision) -> tuple[Batch | None, bytes]:
-        """The batch, None where nothing is to be written, and the rows of the accounts it touched."""
+    def _close_batch(self, state: rules.State, decision: Decision) -> Writing | None:
+        """What is to be written, None where nothing is."""
         self._last = max(self._last, decision.last_timestamp)
         if not decision.events:
-            return None, b""
+            return None
         self._sequence += 1
         batch = deciding.close_batch(state, decision, self._sequence, self._hash)
         self._hash = batch.hash
         known = [posted.transfer.id for posted in decision.created]
         known += [refusal.transfer_id for refusal in decision.refused]
         self._recent.keep(known, decision.first_timestamp)
-        rows = [encoding.encode_account(state.accounts[id]) for id in batch.touched]
-        return batch, b"".join(rows)
+        behind = self._behind
+        for id in batch.touched:
+            behind[sqlite_accounts.slice_of(id)].add(id)
+        # A new account has a row from its first moment.
+        made = []
+        for account in decision.new_accounts:
+            behind[sqlite_accounts.slice_of(account.id)].discard(account.id)
+            made.append(encoding.encode_account(account))
+        turn = behind[self._sequence % sqlite_accounts.SLICES]
+        is_whole = (
+            sum(map(len, behind)) > ACCOUNTS_BEHIND_MAX or len(made) + len(turn) > encoding.ROWS_MAX
+        )
+        rows = self._rows_behind(all=is_whole)
+        return Writing(batch, made + rows, is_whole)
 
-    def _write(self, batch: Batch | None, accounts: bytes) -> None:
+    def _rows_behind(self, *, all: bool) -> list[bytes]:
+        """Rows of the accounts of every slice, or of the one whose turn it is; they are behind no more."""
+        slices = range(sqlite_accounts.SLICES)
+        turn = self._sequence % sqlite_accounts.SLICES
+        rows: list[bytes] = []
+        for slice in slices if all else slices[turn : turn + 1]:
+            rows += [encoding.encode_account(self._accounts[id]) for id in self._behind[slice]]
+            self._behind[slice] = set()
+        return rows
+
+    def _write(self, writing: Writing | None) -> None:
         """In the writer's thread. What follows a failed batch was decided on sand: it fails too."""
         if self._write_failed:
             raise LedgerUnavailable("an earlier batch could not be written")
         try:
-            if batch is not None:
-                sqlite_file.write(self._writer.db, batch, accounts)
+            if writing is not None:
+                sqlite_file.write(
+                    self._writer.db, writing.batch, writing.accounts, is_whole=writing.is_whole
+                )
         except BaseException:
             self._write_failed = True
             raise
@@ -286,11 +377,19 @@ class SqliteLedger:
     async def _reload(self) -> None:
         """Begin again from the file."""
         now = self._clock.now()
-        self._adopt(await self._writer.call(lambda: sqlite_file.start(self._writer.db, now)))
+        db = self._writer.db
+        self._adopt(
+            await self._writer.call(lambda: sqlite_file.start(db, now)),
+            await self._writer.call(lambda: sqlite_accounts.newest(db)),
+        )
         self._stale = self._write_failed = False
 
-    def _adopt(self, start: Start) -> None:
-        self._accounts: dict[bytes, Account] = {}
+    def _adopt(self, start: Start, accounts: dict[bytes, Account]) -> None:
+        self._accounts = accounts
+        # The accounts whose rows are behind their batches, by slice.
+        self._behind: list[set[bytes]] = [set() for _ in range(sqlite_accounts.SLICES)]
+        for id in accounts:
+            self._behind[sqlite_accounts.slice_of(id)].add(id)
         self._recent = RecentIds(start.floor, start.ahead)
         self._expiries = start.expiries
         self._sequence = start.sequence
@@ -301,7 +400,7 @@ class SqliteLedger:
     async def _load(self, requests: list[Request], due: list[bytes]) -> rules.State:
         """What the rules need to decide these requests."""
         if len(self._accounts) > ACCOUNTS_CACHED_MAX and not self._in_flight:
-            self._accounts.clear()
+            self._accounts = {id: self._accounts[id] for slice in self._behind for id in slice}
         wanted, wanted_accounts = self._recent.missing(requests, self._accounts)
         wanted.update(due)
         loaded = Loaded()

@@ -6,6 +6,8 @@
 -- Rows are fixed-width records (ledger/encoding.py), STRICT and WITHOUT ROWID by their 16-byte id:
 -- time-ordered ids are appended at the right end of the tree. For people and their tools, the
 -- views `transfer`, `account` and `batch` at the end show the same rows as columns.
+--
+-- The trigger and what else came with format 2 are in sqlite_2.sql, for files of format 1 too.
 
 CREATE TABLE batches (
     sequence        INTEGER PRIMARY KEY,
@@ -38,16 +40,3 @@ CREATE VIEW incoming_batch AS
     SELECT sequence, first_timestamp, last_timestamp, events, hash,
            NULL AS transfers, 0 AS transfer_count, NULL AS accounts, 0 AS account_count
     FROM batches;
-
-CREATE TRIGGER incoming_batch_arrives INSTEAD OF INSERT ON incoming_batch BEGIN
-    INSERT INTO batches (sequence, first_timestamp, last_timestamp, events, hash)
-        VALUES (NEW.sequence, NEW.first_timestamp, NEW.last_timestamp, NEW.events, NEW.hash);
-    INSERT INTO transfers (id, record)
-        SELECT substr(NEW.transfers, n * {transfer_size} + 1, 16),
-               substr(NEW.transfers, n * {transfer_size} + 17, {transfer_size} - 16)
-        FROM numbers WHERE n < NEW.transfer_count;
-    INSERT OR REPLACE INTO accounts (id, record)
-        SELECT substr(NEW.accounts, n * {account_size} + 1, 16),
-               substr(NEW.accounts, n * {account_size} + 17, {account_size} - 16)
-        FROM numbers WHERE n < NEW.account_count;
-END;

@@ -21,7 +21,13 @@ Connection = sqlite3.Connection
 
 APPLICATION_ID = 0x4C415247
 """`LARG` in the file's header: what tells our file from any other."""
-FORMAT = 1
+COPYING_ID = 0x4C415243
+"""`LARC` in its place while a copy into the file is not finished."""
+COPYING_ID = 0x4C415243
+"""`LARC`: a ledger is being copied into this file, so no engine may open it yet."""
+FORMAT = 2
+FORMAT_WITH_STANDING = 2
+"""Before, every account row was written with the batch that touched it."""
 AHEAD_MAX = 10_000
 """Ids with a time still to come that are held in memory at start; past that the floor rises."""
 _CHUNK = 500
@@ -48,23 +54,24 @@ class Loaded(msgspec.Struct, frozen=True):
     accounts: dict[bytes, Account] = {}
 
 
-def connect_writer(path: Path) -> Connection:
+def connect_writer(path: Path, *, copying: bool = False) -> Connection:
     """
     Open the file for writing, and lay it out where it is new.
 
+    Only `copying` opens one that a copy was begun into and is not finished.
+
     Raises:
-        Rejected: ledger_not_ours, ledger_newer.
+        Rejected: ledger_not_ours, ledger_newer, ledger_copy_unfinished.
         sqlite3.Error: it cannot be opened or written.
     """
     db = sqlite3.connect(path, isolation_level=None, cached_statements=64)
     try:
-        _check_format(db, path)
+        check_format(db, path, copying=copying)
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = FULL")
         db.execute("PRAGMA wal_autocheckpoint = 4000")
         db.execute("PRAGMA cache_size = -65536")
-        if db.execute("PRAGMA user_version").fetchone()[0] == 0:
-            _lay_out(db)
+        _lay_out(db)
     except BaseException:
         db.close()
         raise
@@ -78,7 +85,13 @@ def connect_reader(path: Path) -> Connection:
     return db
 
 
-def _check_format(db: Connection, path: Path) -> None:
+def check_format(db: Connection, path: Path, *, copying: bool = False) -> None:
+    """
+    Let pass what is a ledger that this version knows, or an empty file.
+
+    Raises:
+        Rejected: ledger_not_ours, ledger_newer, ledger_copy_unfinished.
+    """
     try:
         application_id = db.execute("PRAGMA application_id").fetchone()[0]
         version = db.execute("PRAGMA user_version").fetchone()[0]
@@ -87,21 +100,32 @@ def _check_format(db: Connection, path: Path) -> None:
         if isinstance(error, sqlite3.OperationalError):
             raise
         raise Rejected("ledger_not_ours", file=path.name) from error
-    if application_id != APPLICATION_ID and (tables or application_id or version):
+    if application_id == COPYING_ID:
+        if not copying:
+            raise Rejected("ledger_copy_unfinished", file=path.name)
+    elif application_id != APPLICATION_ID and (tables or application_id or version):
         raise Rejected("ledger_not_ours", file=path.name)
     if version > FORMAT:
         raise Rejected("ledger_newer", file=path.name, format=version, known=FORMAT)
 
 
 def _lay_out(db: Connection) -> None:
-    schema = files("largesse.ledger").joinpath("sqlite.sql").read_text()
-    schema = schema.replace("{transfer_size}", str(encoding.TRANSFER_SIZE))
-    schema = schema.replace("{rows_max}", str(encoding.ROWS_MAX))
-    schema = schema.replace("{account_size}", str(encoding.ACCOUNT_SIZE))
+    """Make what a file of this format has and this one has not yet, in one transaction."""
+    [version] = db.execute("PRAGMA user_version").fetchone()
+    if version == FORMAT:
+        return
+    ours = f"PRAGMA application_id = {APPLICATION_ID};"
+    steps = [_script("sqlite.sql") + views() + ours, _script("sqlite_2.sql")]
     db.executescript(
-        f"BEGIN IMMEDIATE; {schema} {views()}"
-        f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {FORMAT}; COMMIT;"
+        f"BEGIN IMMEDIATE; {''.join(steps[version:])} PRAGMA user_version = {FORMAT}; COMMIT;"
     )
+
+
+def _script(name: str) -> str:
+    script = files("largesse.ledger").joinpath(name).read_text()
+    script = script.replace("{transfer_size}", str(encoding.TRANSFER_SIZE))
+    script = script.replace("{rows_max}", str(encoding.ROWS_MAX))
+    return script.replace("{account_size}", str(encoding.ACCOUNT_SIZE))
 
 
 def views() -> str:
@@ -181,12 +205,16 @@ def start(db: Connection, now: int) -> Start:
     )
 
 
-def write(db: Connection, batch: Batch, accounts: bytes) -> None:
-    """Write the batch and its accounts' rows, whole and durably, or not at all."""
-    aside = bool(batch.refused or batch.pendings)
-    if aside:
-        db.execute("BEGIN IMMEDIATE")
-    try:
+def write(db: Connection, batch: Batch, accounts: list[bytes], *, is_whole: bool) -> None:
+    """
+    Write the batch and these account rows, durably and in one transaction, or nothing of it.
+
+    `is_whole` says that with them every account's row is as the newest batch leaves it; otherwise
+    they are of the accounts whose turn it is (`sqlite_accounts`).
+    """
+    at_once = accounts[: encoding.ROWS_MAX]
+    aside = bool(batch.refused or batch.pendings or is_whole)
+    with _transaction(db) if aside else contextlib.nullcontext():
         if aside:
             db.executemany("INSERT INTO refused (id, record) VALUES (?, ?)", batch.refused)
             db.executemany(
@@ -207,12 +235,37 @@ def write(db: Connection, batch: Batch, accounts: bytes) -> None:
                 batch.hash,
                 batch.transfers,
                 len(batch.transfers) // encoding.TRANSFER_SIZE,
-                accounts,
-                len(accounts) // encoding.ACCOUNT_SIZE,
+                b"".join(at_once),
+                len(at_once),
             ),
         )
-        if aside:
-            db.execute("COMMIT")
+        if is_whole:
+            _write_accounts(db, accounts[len(at_once) :])
+        else:
+            assert len(at_once) == len(accounts)
+
+
+def write_accounts(db: Connection, accounts: list[bytes]) -> None:
+    """Write all the account rows that are behind the newest batch, so that none is any more."""
+    with _transaction(db):
+        _write_accounts(db, accounts)
+
+
+def _write_accounts(db: Connection, accounts: list[bytes]) -> None:
+    size = ids.SIZE
+    db.executemany(
+        "INSERT OR REPLACE INTO accounts (id, record) VALUES (?, ?)",
+        [(row[:size], row[size:]) for row in sorted(accounts)],
+    )
+    db.execute("UPDATE standing SET whole_sequence = sequence, whole_hash = hash")
+
+
+@contextlib.contextmanager
+def _transaction(db: Connection) -> Iterator[None]:
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        db.execute("COMMIT")
     except BaseException:
         if db.in_transaction:
             db.execute("ROLLBACK")

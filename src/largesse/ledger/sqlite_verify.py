@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from largesse.ledger import Problem, Total, encoding, sqlite_file
+from largesse.ledger import Problem, Total, encoding, sqlite_accounts, sqlite_file
 from largesse.ledger import verify as verification
 from largesse.ledger.model import Account, Posted
 from largesse.ledger.reading import ACCOUNTS_AT_ONCE, EVENTS_AT_ONCE, Counts, StoredBatch
@@ -46,6 +46,7 @@ class SqliteReader:
 
     def __init__(self, thread: FileThread) -> None:
         self._thread = thread
+        self._moved: sqlite_accounts.Moved | None = None
 
     async def counts(self) -> Counts:
         return await self._read(
@@ -64,7 +65,12 @@ class SqliteReader:
         return await self._read(lambda db: dict(_transfers(db, transfer_ids)))
 
     async def accounts(self, account_ids: Sequence[bytes]) -> dict[bytes, Account]:
-        return await self._read(lambda db: dict(_accounts(db, account_ids)))
+        def found(db: sqlite_file.Connection) -> dict[bytes, Account]:
+            moved = self._move_forward(db)
+            rows = dict(_accounts(db, account_ids))
+            return {id: moved.accounts.get(id, account) for id, account in rows.items()}
+
+        return await self._read(found)
 
     async def pendings(self, transfer_ids: Sequence[bytes]) -> dict[bytes, Pending]:
         return await self._read(lambda db: dict(_pendings(db, transfer_ids)))
@@ -74,11 +80,12 @@ class SqliteReader:
 
     async def accounts_after(self, account_id: bytes) -> list[tuple[bytes, Account | None]]:
         def page(db: sqlite_file.Connection) -> list[tuple[bytes, Account | None]]:
+            moved = self._move_forward(db)
             rows = db.execute(
                 "SELECT id, record FROM accounts WHERE id > ? ORDER BY id LIMIT ?",
                 (account_id, ACCOUNTS_AT_ONCE),
             )
-            return [(id, _account(id, record)) for id, record in rows]
+            return [(id, _newest(id, record, moved)) for id, record in rows]
 
         return await self._read(page)
 
@@ -95,9 +102,16 @@ class SqliteReader:
     async def oddities(self) -> list[tuple[str, str]]:
         query = "SELECT min(n), max(n), count(*) FROM numbers"
         numbers = await self._read(lambda db: db.execute(query).fetchone())
-        if numbers == (0, encoding.ROWS_MAX - 1, encoding.ROWS_MAX):
-            return []
-        return [("the row numbers that batches are cut by are not whole", "numbers")]
+        odd = await self._read(sqlite_accounts.what_is_odd)
+        if numbers != (0, encoding.ROWS_MAX - 1, encoding.ROWS_MAX):
+            odd.append(("the row numbers that batches are cut by are not whole", "numbers"))
+        return odd
+
+    def _move_forward(self, db: sqlite_file.Connection) -> sqlite_accounts.Moved:
+        """Rows are written late: those that are behind are shown as their batches leave them."""
+        if self._moved is None:
+            self._moved = sqlite_accounts.move_forward(db)
+        return self._moved
 
     async def _read(self, function: Callable[[sqlite3.Connection], T]) -> T:
         return await self._thread.call(lambda: function(self._thread.db))
@@ -134,6 +148,13 @@ def _accounts(
         account = _account(id, record)
         if account is not None:
             yield id, account
+
+
+def _newest(id: bytes, record: bytes, moved: sqlite_accounts.Moved) -> Account | None:
+    """The account as the newest batch left it; None where its row does not lead there."""
+    if id in moved.doubtful:
+        return None
+    return moved.accounts.get(id) or _account(id, record)
 
 
 def _account(id: bytes, record: bytes) -> Account | None:
