@@ -27,6 +27,7 @@ from largesse.ledger import (
     postgres_rows,
     recent,
     sqlite,
+    sqlite_accounts,
     sqlite_file,
 )
 from largesse.ledger.model import (
@@ -43,7 +44,7 @@ from largesse.ledger.model import (
     TransferFlags,
 )
 from tests.ledger.conftest import open_engine
-from tests.ledger.gifts import changes_of_file
+from tests.ledger.gifts import changes_of_file, killed
 from tests.ledger.oracle import Oracle
 from tests.ledger_script import id_of, let_expire
 
@@ -318,17 +319,23 @@ def _said(results: Sequence[Result]) -> list[tuple[Outcome, tuple[Balance | None
 
 
 async def _compare(
-    engine: str, steps: Sequence[Step], together: bool, cut: int, folder: Path
+    engine: str, steps: Sequence[Step], together: bool, cut: int, folder: Path, *, dies: bool
 ) -> None:
-    """Play a history on the engine, opened again after `cut` steps, and on the oracle."""
+    """
+    Play a history on the engine, opened again after `cut` steps, and on the oracle.
+
+    Before it is opened again it was closed, or (where it is a file) it `dies` in its work.
+    """
     path = folder / "ledger.sqlite"
     clock, oracle_clock = ManualClock(), ManualClock()
     oracle = Oracle(oracle_clock)
     ledger = await open_engine(engine, path, clock)
 
     async def open_again() -> None:
-        nonlocal ledger
+        nonlocal ledger, path
         if engine != "memory":
+            if dies and engine == "sqlite":
+                path = killed(path, f"{path.stem}-again.sqlite")
             await ledger.close()
             ledger = await open_engine(engine, path, clock)
 
@@ -356,6 +363,8 @@ async def _compare(
 TINY = {
     (recent, "RECENT_IDS_MAX"): 3,
     (sqlite, "ACCOUNTS_CACHED_MAX"): 1,
+    (sqlite, "ACCOUNTS_BEHIND_MAX"): 3,
+    (sqlite_accounts, "SLICES"): 3,
     (batching, "BATCH_CHAINS_MAX"): 2,
     (sqlite, "EXPIRIES_BATCH_MAX"): 1,
     (recent, "CHANGES_KEPT_MAX"): 3,
@@ -376,10 +385,10 @@ def _run(engine: str, examples: int) -> None:
         deadline=None,
         suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
     )
-    @given(_histories(), st.booleans(), st.integers(0, 7))
-    def run(steps: list[Step], together: bool, cut: int) -> None:
+    @given(_histories(), st.booleans(), st.integers(0, 7), st.booleans())
+    def run(steps: list[Step], together: bool, cut: int, dies: bool) -> None:
         with tempfile.TemporaryDirectory(dir=MEMORY_FOLDER) as folder:
-            asyncio.run(_compare(engine, steps, together, cut, Path(folder)))
+            asyncio.run(_compare(engine, steps, together, cut, Path(folder), dies=dies))
 
     run()
 
