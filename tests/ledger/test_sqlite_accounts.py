@@ -21,7 +21,7 @@ from largesse.ledger import (
     sqlite_file,
     sqlite_verify,
 )
-from largesse.ledger.model import Account, Outcome
+from largesse.ledger.model import Account, Outcome, Transfer
 from largesse.ledger.sqlite import SqliteLedger
 from tests.ledger import sqlite_worker
 from tests.ledger.gifts import (
@@ -59,6 +59,12 @@ def row_of(path: Path, account_id: bytes) -> Account:
         [account] = sqlite_file.find_accounts(db, [account_id])
     assert account is not None
     return account
+
+
+def totals_of_rows(path: Path) -> list[int]:
+    """What bank, wallet and earnings hold by their rows alone."""
+    rows = [row_of(path, id) for id in (BANK, WALLET, EARNINGS)]
+    return [row.credits_posted - row.debits_posted for row in rows]
 
 
 def standing(path: Path) -> tuple[int, int]:
@@ -155,6 +161,46 @@ async def test_every_row_is_written_within_as_many_batches_as_there_are_slices(
         seen.add(n + 1 - row_of(path, WALLET).credits_posted)
     assert seen == set(range(sqlite_accounts.SLICES))
     await ledger.close()
+
+
+async def test_what_a_batch_did_just_after_the_turn_of_its_account_is_not_forgotten(
+    tmp_path: Path, clock: ManualClock
+) -> None:
+    """Killed just before its next turn: the batch is the first that a start reads again."""
+    path = tmp_path / "ledger.sqlite"
+    ledger = await open_with_accounts(path, clock)
+    while ledger._sequence % sqlite_accounts.SLICES != sqlite_accounts.slice_of(WALLET):
+        await ledger.create_transfers([recharge(ledger._sequence, 1)])
+    await ledger.create_transfers([recharge(1_000, 100)])
+    for n in range(2_000, 1_998 + sqlite_accounts.SLICES):
+        await ledger.create_transfers([(Transfer(number(n), BANK, EARNINGS, 1, 1, 1),)])
+    dead = killed(path)
+    again = await SqliteLedger.open(dead, clock)
+    assert WALLET in again._accounts
+    assert await totals(again) == await totals(ledger)
+    assert await problems(again) == []
+    await again.close()
+    await ledger.create_transfers([gift(5_000, 1)])
+    assert WALLET not in {id for slice in ledger._behind for id in slice}, "it was its turn"
+    await ledger.close()
+
+
+async def test_an_account_that_is_made_and_moved_by_one_batch_has_its_whole_row(
+    tmp_path: Path, clock: ManualClock
+) -> None:
+    path = tmp_path / "ledger.sqlite"
+    ledger = await SqliteLedger.open(path, clock)
+    await asyncio.gather(
+        ledger.create_accounts(ACCOUNTS), ledger.create_transfers([recharge(0, 5), gift(1, 2)])
+    )
+    assert ledger._sequence == 1
+    dead = killed(path)
+    await ledger.close()
+    assert await problems_of_file(dead) == []
+    assert totals_of_rows(dead) == [-5, 3, 2]
+    again = await SqliteLedger.open(dead, clock)
+    assert await totals(again) == [-5, 3, 2]
+    await again.close()
 
 
 async def test_a_process_killed_under_load_leaves_rows_that_are_behind(tmp_path: Path) -> None:
