@@ -22,7 +22,6 @@ from largesse.records import database, projections, tables
 from largesse.records.database import Database, RecordsUnavailable, migrate, schema_version
 from tests import databases
 
-
 only_a_file = pytest.mark.parametrize("engine", ["sqlite"])
 
 

@@ -70,7 +70,7 @@ class RecordsUnavailable(Exception):
     The records could not be read or written, and it is not the caller's doing.
 
     `reason` is disk_full, read_only, cannot_open, busy, disk_error, out_of_memory, damaged,
-    too_many_connections or connection_lost. Nothing of the transaction has been kept; only after
+    too_many_connections, not_allowed or connection_lost. Nothing of the transaction has been kept; only after
     connection_lost, at the very end, it may have been, so whatever is asked again must bear it.
     """
 
@@ -108,7 +108,7 @@ class Database:
         Raises:
             Rejected: database_not_supported, records_not_migrated, records_not_ours, records_newer;
                 of a server also database_unreachable, database_password_wrong, database_missing,
-                database_too_old, database_unsafe.
+                database_not_allowed, database_too_old, database_unsafe.
             RecordsUnavailable: they cannot be opened or written.
         """
         if _is_postgres(url):
@@ -339,6 +339,10 @@ async def _migrate_server(url: str) -> None:
                 # Whoever was here before us may have done it all; another connection sees it.
                 if _known(await schema_version(url)) != HEAD:
                     await connection.run_sync(_upgrade)
+    except RecordsUnavailable as error:
+        if error.reason != "not_allowed":
+            raise
+        raise Rejected("database_not_allowed", **postgres.facts(url), problem=str(error)) from None
     finally:
         await engine.dispose()
 
@@ -432,6 +436,8 @@ def _translated(*, is_server: bool = False) -> Iterator[None]:
         reason = _unavailable(error.orig)
         if error.connection_invalidated:
             reason = RecordsUnavailable("connection_lost", str(error.orig))
+        if is_server and reason is None:
+            _refuse_unfit(error.orig)
         if reason is None:
             raise
         raise reason from error
@@ -441,6 +447,13 @@ def _translated(*, is_server: bool = False) -> Iterator[None]:
         if not is_server:
             raise
         raise RecordsUnavailable("connection_lost", repr(error)) from error
+
+
+def _refuse_unfit(error: BaseException | None) -> None:
+    from largesse.records import postgres
+
+    if postgres.is_text_unfit(error):
+        raise Rejected("request_invalid") from error
 
 
 def _unavailable(error: BaseException | None) -> RecordsUnavailable | None:

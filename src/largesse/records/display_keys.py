@@ -4,7 +4,7 @@ import msgspec
 import sqlalchemy as sa
 
 from largesse.errors import Rejected
-from largesse.records.database import Database
+from largesse.records.database import Database, lock
 from largesse.records.tables import columns, display_keys
 
 NAME_LENGTH_MAX = 50
@@ -33,6 +33,7 @@ async def insert(db: Database, key: DisplayKey, *, key_hash: bytes) -> DisplayKe
     assert len(key.name) <= NAME_LENGTH_MAX
     count = sa.select(sa.func.count()).where(display_keys.c.creator_id == key.creator_id)
     async with db.begin() as tx:
+        await lock(tx, "display_keys", key.creator_id)
         if (await tx.execute(count)).scalar_one() >= KEYS_PER_CREATOR_MAX:
             raise Rejected("display_keys_too_many", maximum=KEYS_PER_CREATOR_MAX)
         row = msgspec.structs.asdict(key) | {"key_hash": key_hash}

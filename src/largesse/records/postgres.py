@@ -7,7 +7,7 @@ schema is the connection's search path, so that statements and migrations are th
 
 import time
 from typing import Any
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import parse_qs, unquote
 
 import asyncpg  # type: ignore[import-untyped]
 import msgspec
@@ -35,6 +35,14 @@ MIGRATING = 0x6C617267_72656301
 DURABLE = ("fsync", "full_page_writes", "synchronous_commit")
 """What must be on, or what has been answered may be lost."""
 
+_AWAY = (
+    OSError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.TooManyConnectionsError,
+)
+"""What says that nobody is there to answer us, now."""
+
 _READING = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
 
 # https://www.postgresql.org/docs/current/errcodes-appendix.html: the whole code, or its class.
@@ -53,7 +61,7 @@ _REASONS = {
     "58": "disk_error",
     "28": "cannot_open",
     "3D": "cannot_open",
-    "42501": "cannot_open",
+    "42501": "not_allowed",
     "XX001": "damaged",
     "XX002": "damaged",
 }
@@ -70,6 +78,11 @@ def reason_of(error: BaseException | None) -> str | None:
         if (reason := _REASONS.get(state[:size])) is not None:
             return reason
     return None
+
+
+def is_text_unfit(error: BaseException | None) -> bool:
+    """Whether a text holds what no text here can: the character of code zero."""
+    return getattr(error, "sqlstate", None) == "22021"
 
 
 def engine(url: str) -> AsyncEngine:
@@ -103,8 +116,8 @@ def migrating(url: str) -> AsyncEngine:
 async def migrate_alone(tx: AsyncConnection) -> None:
     """Wait for other hosts that migrate, and see that our schema is there."""
     await tx.exec_driver_sql(f"SELECT pg_advisory_xact_lock({MIGRATING})")
-    found = await tx.exec_driver_sql(f"SELECT 1 FROM pg_namespace WHERE nspname = '{SCHEMA}'")
-    if found.one_or_none() is None:
+    found = await tx.execute(sa.select(sa.func.to_regnamespace(SCHEMA)))
+    if found.scalar_one() is None:
         await tx.exec_driver_sql(f"CREATE SCHEMA {SCHEMA}")
 
 
@@ -139,42 +152,52 @@ async def examine(url: str) -> Found:
 
     Raises:
         Rejected: database_unreachable, database_password_wrong, database_missing,
-            database_too_old, records_not_ours.
+            database_not_allowed, database_too_old, records_not_ours.
     """
     connection = await _reach(url)
     try:
-        version = connection.get_server_version().major
-        if version < VERSION_MIN:
-            raise Rejected("database_too_old", **facts(url), found=version, needed=VERSION_MIN)
-        off = await connection.fetch(
-            "SELECT name FROM pg_settings WHERE name = ANY($1) AND setting = 'off' ORDER BY name",
-            list(DURABLE),
-        )
-        unsafe = tuple(row[0] for row in off)
-        rows = await connection.fetch(
-            "SELECT relname::text FROM pg_class JOIN pg_namespace n ON n.oid = relnamespace"
-            " WHERE nspname = $1 AND relkind IN ('r', 'p', 'v', 'm', 'f')",
-            SCHEMA,
-        )
-        names = frozenset(row[0] for row in rows)
-        if not {"alembic_version", "users"} <= names:
-            return Found(names, None, unsafe)
-        versions = await connection.fetch("SELECT version_num FROM alembic_version")
-        if len(versions) != 1:
-            raise Rejected("records_not_ours", **facts(url), schema=SCHEMA)
-        return Found(names, str(versions[0][0]), unsafe)
+        return await _examine(connection, url)
+    except asyncpg.InsufficientPrivilegeError as error:
+        raise Rejected("database_not_allowed", **facts(url), problem=error.args[0]) from None
+    except _AWAY as error:
+        raise Rejected("database_unreachable", **facts(url), problem=type(error).__name__) from None
     finally:
         await connection.close()
 
 
+async def _examine(connection: Any, url: str) -> Found:
+    version = connection.get_server_version().major
+    if version < VERSION_MIN:
+        raise Rejected("database_too_old", **facts(url), found=version, needed=VERSION_MIN)
+    off = await connection.fetch(
+        "SELECT name FROM pg_settings WHERE name = ANY($1) AND setting = 'off' ORDER BY name",
+        list(DURABLE),
+    )
+    unsafe = tuple(row[0] for row in off)
+    rows = await connection.fetch(
+        "SELECT relname::text FROM pg_class JOIN pg_namespace n ON n.oid = relnamespace"
+        " WHERE nspname = $1 AND relkind IN ('r', 'p', 'v', 'm', 'f')",
+        SCHEMA,
+    )
+    names = frozenset(row[0] for row in rows)
+    if not {"alembic_version", "users"} <= names:
+        return Found(names, None, unsafe)
+    versions = await connection.fetch("SELECT version_num FROM alembic_version")
+    if len(versions) != 1:
+        raise Rejected("records_not_ours", **facts(url), schema=SCHEMA)
+    return Found(names, str(versions[0][0]), unsafe)
+
+
 def facts(url: str) -> dict[str, object]:
     """Which database a URL names, as it may be shown: never with the password."""
-    parts = urlsplit(url)
-    place = parts.netloc.rpartition("@")[2] or parse_qs(parts.query).get("host", ["localhost"])[0]
+    # Whatever stands before the last @ may be a password, also where the URL is not well made.
+    place, _, rest = url.partition("://")[2].rpartition("@")[2].partition("/")
+    database, _, query = rest.partition("?")
+    place = place or parse_qs(query).get("host", ["localhost"])[0]
     host, colon, port = place.rpartition(":")
     if not (colon and port.isdecimal()) or "," in place:
         host, port = place, "5432"
-    return {"host": host, "port": int(port), "database": unquote(parts.path.lstrip("/"))}
+    return {"host": host, "port": int(port), "database": unquote(database)}
 
 
 async def _reach(url: str) -> Any:
@@ -184,13 +207,7 @@ async def _reach(url: str) -> Any:
         raise Rejected("database_password_wrong", **facts(url)) from None
     except asyncpg.InvalidCatalogNameError:
         raise Rejected("database_missing", **facts(url)) from None
-    except (
-        OSError,
-        ValueError,
-        asyncpg.InterfaceError,
-        asyncpg.CannotConnectNowError,
-        asyncpg.ConnectionDoesNotExistError,
-    ) as error:
+    except (*_AWAY, ValueError, asyncpg.InterfaceError) as error:
         # Without the error's own words, which may show the URL.
         raise Rejected("database_unreachable", **facts(url), problem=type(error).__name__) from None
 

@@ -5,7 +5,7 @@ from hashlib import sha256
 import msgspec
 import sqlalchemy as sa
 
-from largesse.records.database import Database
+from largesse.records.database import Database, lock
 from largesse.records.tables import columns, price_lists
 
 
@@ -26,6 +26,7 @@ async def current_version(db: Database, content: bytes, now: int) -> int:
     if version is not None:
         return int(version)
     async with db.begin() as tx:
+        await lock(tx, "price_lists")
         version = (await tx.execute(known)).scalar_one_or_none()
         if version is None:
             last = await tx.execute(sa.select(sa.func.max(price_lists.c.version)))

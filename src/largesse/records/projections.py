@@ -17,9 +17,10 @@ from largesse.books import postings
 from largesse.books.chart import TransferCode
 from largesse.ledger import PAGE_MAX, Ledger
 from largesse.ledger.model import Change
-from largesse.records.database import Database, insert_many
+from largesse.records.database import Database, empty, insert_many
 from largesse.records.orders import STATUSES
 from largesse.records.tables import (
+    added_up,
     columns,
     gifts,
     orders,
@@ -126,8 +127,9 @@ async def project(db: Database, ledger: Ledger, *, limit: int) -> int:
     """
     Take in the next changes of the ledger, at most `limit`, and say how many there were.
 
-    Zero means that there is nothing new. A batch is one write transaction, so choose `limit` by how
-    long others may wait for their turn: some hundreds take some milliseconds.
+    Zero means that there is nothing new, or that somebody else took it in meanwhile. A batch is one
+    write transaction, so choose `limit` by how long others may wait for their turn: some hundreds
+    take some milliseconds.
 
     Raises:
         RecordsUnavailable, LedgerUnavailable: nothing was taken in; ask again.
@@ -151,20 +153,27 @@ async def rebuild(db: Database, ledger: Ledger) -> int:
     """
     Forget the projections and read every change again; the number of changes.
 
-    Until it is through, the lists show what has been read so far.
+    Until it is through, the lists show what has been read so far. Another process may take some of
+    the changes in; those are not in the number.
     """
     async with db.begin() as tx:
-        await tx.execute(gifts.delete())
-        await tx.execute(top_gifters.delete())
+        # First the place, which everybody who takes changes in moves first: then nobody is adding
+        # rows while the old ones go.
         await tx.execute(
             projections.update()
             .where(projections.c.name == NAME)
             .values(after=0, gifts=0, coins=0, diamond_units=0)
         )
+        await empty(tx, gifts)
+        await empty(tx, top_gifters)
     taken = 0
-    while batch := await project(db, ledger, limit=PAGE_MAX):
+    while (batch := await project(db, ledger, limit=PAGE_MAX)) or await _is_behind(db, ledger):
         taken += batch
     return taken
+
+
+async def _is_behind(db: Database, ledger: Ledger) -> bool:
+    return bool(await ledger.changes(await position(db), 1))
 
 
 async def position(db: Database) -> int:
@@ -242,7 +251,7 @@ async def totals_of_viewer(db: Database, viewer_id: str, *, since: int = 0) -> V
 
     Orders count once they are credited, and go on counting when they are refunded or disputed.
     """
-    given = sa.select(sa.func.count(), sa.func.coalesce(sa.func.sum(gifts.c.coins), 0)).where(
+    given = sa.select(sa.func.count(), sa.func.coalesce(added_up(gifts.c.coins), 0)).where(
         gifts.c.viewer_id == viewer_id, gifts.c.timestamp >= since
     )
     bought = _sold().where(orders.c.viewer_id == viewer_id, orders.c.created_at >= since)
@@ -444,9 +453,9 @@ def _sold() -> sa.Select[Any]:
         sa.select(
             orders.c.currency,
             sa.func.count().label("orders"),
-            sa.func.sum(orders.c.amount).label("amount"),
-            sa.func.sum(orders.c.coins).label("coins"),
-            sa.func.sum(orders.c.bonus_coins).label("bonus_coins"),
+            added_up(orders.c.amount).label("amount"),
+            added_up(orders.c.coins).label("coins"),
+            added_up(orders.c.bonus_coins).label("bonus_coins"),
         )
         .where(orders.c.status.in_(_SOLD))
         .group_by(orders.c.currency)

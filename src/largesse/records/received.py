@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from largesse.clock import DAY, MINUTE
 from largesse.records.database import Database
-from largesse.records.tables import gifts
+from largesse.records.tables import added_up, gifts
 
 By = Literal["item", "room", "gifter"]
 
@@ -53,9 +53,9 @@ class Part(msgspec.Struct, frozen=True):
 
 _SUMS = (
     sa.func.count(),
-    sa.func.coalesce(sa.func.sum(gifts.c.quantity), 0),
-    sa.func.coalesce(sa.func.sum(gifts.c.coins), 0),
-    sa.func.coalesce(sa.func.sum(gifts.c.diamond_units), 0),
+    sa.func.coalesce(added_up(gifts.c.quantity), 0),
+    sa.func.coalesce(added_up(gifts.c.coins), 0),
+    sa.func.coalesce(added_up(gifts.c.diamond_units), 0),
 )
 
 
@@ -72,7 +72,7 @@ async def total(db: Database, stretch: Stretch) -> Received:
 async def parts(db: Database, stretch: Stretch, by: By, *, limit: int) -> list[Part]:
     """By item, room or gifter: those that brought most first."""
     key = _KEYS[by]
-    coins = sa.func.sum(gifts.c.coins)
+    coins = added_up(gifts.c.coins)
     statement = (
         sa.select(key, *_SUMS)
         .where(*_conditions(stretch))
@@ -96,7 +96,7 @@ async def days(db: Database, stretch: Stretch) -> list[Part]:
 async def best_minute(db: Database, stretch: Stretch) -> Part | None:
     """The minute that brought most coins, of equals the first; None where nothing came."""
     start = gifts.c.timestamp // MINUTE
-    coins = sa.func.sum(gifts.c.coins)
+    coins = added_up(gifts.c.coins)
     statement = (
         sa.select(start, *_SUMS)
         .where(*_conditions(stretch))

@@ -9,7 +9,7 @@ import msgspec
 import sqlalchemy as sa
 
 from largesse.records.database import Database
-from largesse.records.tables import gifts, orders
+from largesse.records.tables import added_up, gifts, orders
 
 SOLD_STATUSES = ("credited", "refunded", "disputed")
 
@@ -39,7 +39,7 @@ async def sold(db: Database, *, since: int, step: int) -> list[Sold]:
     start = orders.c.created_at // step
     keys = (start, orders.c.provider, orders.c.currency)
     statement = (
-        sa.select(*keys, sa.func.count(), sa.func.sum(orders.c.amount), sa.func.sum(orders.c.coins))
+        sa.select(*keys, sa.func.count(), added_up(orders.c.amount), added_up(orders.c.coins))
         .where(orders.c.created_at >= since, orders.c.status.in_(SOLD_STATUSES))
         .group_by(*keys)
         .order_by(*keys)
@@ -56,8 +56,8 @@ async def given(db: Database, *, since: int, step: int) -> list[Given]:
         sa.select(
             start,
             sa.func.count(),
-            sa.func.sum(gifts.c.coins),
-            sa.func.sum(gifts.c.diamond_units),
+            added_up(gifts.c.coins),
+            added_up(gifts.c.diamond_units),
         )
         .where(gifts.c.timestamp >= since)
         .group_by(start)

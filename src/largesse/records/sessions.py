@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from largesse.clock import HOUR
 from largesse.records.database import Database
 from largesse.records.tables import password_resets, sessions, users
-from largesse.records.users import COLUMNS, User
+from largesse.records.users import COLUMNS, User, lock_user
 
 SESSIONS_PER_USER_MAX = 100
 """Open sessions of one person; one more closes the oldest."""
@@ -47,10 +47,15 @@ async def insert_session(
     Otherwise a login that began before a password change would outlive it. Says whether it opened.
     """
     async with db.begin() as tx:
-        current = sa.select(users.c.id).where(
-            users.c.id == user_id,
-            users.c.password_hash == password_hash,
-            users.c.disabled_at.is_(None),
+        # The row stays locked, so that a change of the password comes before all of this or after.
+        current = (
+            sa.select(users.c.id)
+            .where(
+                users.c.id == user_id,
+                users.c.password_hash == password_hash,
+                users.c.disabled_at.is_(None),
+            )
+            .with_for_update(key_share=True)
         )
         if (await tx.execute(current)).one_or_none() is None:
             return False
@@ -123,6 +128,7 @@ async def delete_sessions_of(
 async def insert_reset(db: Database, token_hash: bytes, *, user_id: str, created_at: int) -> bool:
     """Open a password reset, unless the person has too many open already."""
     async with db.begin() as tx:
+        await lock_user(tx, user_id)
         count = sa.select(sa.func.count()).where(
             password_resets.c.user_id == user_id, password_resets.c.expires_at > created_at
         )
@@ -153,6 +159,7 @@ async def find_reset(db: Database, token_hash: bytes, *, now: int) -> User | Non
 
 async def use_reset(tx: AsyncConnection, token_hash: bytes, *, user_id: str) -> bool:
     """Use up a reset and with it all others of the person. Says whether it was still there."""
+    await lock_user(tx, user_id)  # First, as everybody does: two who wait crosswise wait for ever.
     used = await tx.execute(
         password_resets.delete().where(password_resets.c.token_hash == token_hash)
     )

@@ -324,6 +324,11 @@ installation = sa.Table(
 )
 
 
+def added_up(column: sa.ColumnElement[int]) -> sa.ColumnElement[int]:
+    """The sum of whole numbers, a whole number everywhere: PostgreSQL's own has decimals."""
+    return sa.cast(sa.func.sum(column), sa.BigInteger)
+
+
 def columns(table: sa.Table, struct: type[msgspec.Struct]) -> list[sa.Column[Any]]:
     """The columns that fill a struct, in the order of its fields: `struct(*row)` reads a row."""
     return [table.c[name] for name in struct.__struct_fields__]

@@ -114,10 +114,9 @@ async def add_user_role(db: Database, user_id: str, role: str) -> User | None:
     """Give a person one more role; None where there is no such person."""
     assert role in ROLES
     async with db.begin() as tx:
-        row = (await tx.execute(sa.select(*COLUMNS).where(users.c.id == user_id))).one_or_none()
-        if row is None:
+        user = await lock_user(tx, user_id)
+        if user is None:
             return None
-        user = User(*row)
         roles = tuple(name for name in ROLES if name == role or name in user.roles)
         await tx.execute(users.update().where(users.c.id == user_id).values(roles=roles))
     db.user_changed(user_id)
@@ -127,9 +126,9 @@ async def add_user_role(db: Database, user_id: str, role: str) -> User | None:
 async def set_nickname(db: Database, user_id: str, nickname: str) -> User | None:
     """Change what others see, "" to be shown by the login; None where there is no such person."""
     assert len(nickname) <= NICKNAME_LENGTH_MAX
+    statement = users.update().where(users.c.id == user_id).values(nickname=nickname)
     async with db.begin() as tx:
-        await tx.execute(users.update().where(users.c.id == user_id).values(nickname=nickname))
-        row = (await tx.execute(sa.select(*COLUMNS).where(users.c.id == user_id))).one_or_none()
+        row = (await tx.execute(statement.returning(*COLUMNS))).one_or_none()
     db.user_changed(user_id)
     return None if row is None else User(*row)
 
@@ -138,6 +137,17 @@ async def set_disabled(tx: AsyncConnection, user_id: str, *, at: int | None) -> 
     """Disable a person (None: no longer), then tell `user_changed`; None where there is nobody."""
     statement = users.update().where(users.c.id == user_id).values(disabled_at=at)
     row = (await tx.execute(statement.returning(*COLUMNS))).one_or_none()
+    return None if row is None else User(*row)
+
+
+async def lock_user(tx: AsyncConnection, user_id: str) -> User | None:
+    """
+    The person, who stays so until the end of the transaction; None where there is nobody.
+
+    Whatever decides by a person what it writes about him takes this first, in whichever process.
+    """
+    statement = sa.select(*COLUMNS).where(users.c.id == user_id).with_for_update(key_share=True)
+    row = (await tx.execute(statement)).one_or_none()
     return None if row is None else User(*row)
 
 
