@@ -8,9 +8,9 @@ Group commit as in the other engines: calls wait in one queue, and a message tak
 to what the cluster allows. Their records are packed when they are made. One session posts, another
 reads, so that nobody who looks something up stands behind the gifts.
 
-Where the balances after a chain are asked for, a look-up follows the message at once, and what the
-message did is taken back step by step. What other processes did to the same account in between is
-in it too; a refusal is told with the balances of its own moment.
+Where the balances after a chain are asked for, the accounts are looked up when the message is
+decided, and what was done since and by the message is taken back step by step. What other processes
+did to the same account in between stays in it; a refusal is told with the balances of its moment.
 """
 
 import asyncio
@@ -22,6 +22,7 @@ from typing import Any, Self
 
 import msgspec
 
+from largesse import ids
 from largesse.clock import Clock
 from largesse.errors import Rejected
 from largesse.ledger import (
@@ -44,7 +45,7 @@ from largesse.ledger.model import (
     Refused,
     Result,
 )
-from largesse.ledger.tigerbeetle_answers import Answers, Call
+from largesse.ledger.tigerbeetle_answers import Answers, Call, LookedUp
 from largesse.ledger.tigerbeetle_client import (
     OPEN_SECONDS_MAX,
     Connection,
@@ -66,22 +67,46 @@ from largesse.ledger.tigerbeetle_wire import (
     unpack_results,
 )
 
-MESSAGES_UNDER_WAY_MAX = 2
+MESSAGES_DECIDING_MAX = 2
 """One with the cluster, one next in line."""
+MESSAGES_UNDER_WAY_MAX = 4
+"""Those too of which something is still to be found out."""
+MESSAGE_RECORDS_ENOUGH = 1_024
+"""
+A message takes no further call when it holds so many records, or half of all that is under way.
+
+So many callers make two messages: the cluster decides one while the callers of the other are told.
+"""
 MESSAGE_SIZES = (EVENTS_MAX, 4_096, 2_048, 1_024, 512, 253)
 """Records in a message, tried from above; the least is what a replica for development takes."""
 
 
-class Message(msgspec.Struct):
-    """What goes to the cluster together: some calls of one operation."""
+class Message(msgspec.Struct, eq=False):
+    """
+    What goes to the cluster together: some calls of one operation.
+
+    `decided` has the cluster's answer, or None where it is not known when it was decided.
+    """
 
     operation: Operation
     calls: list[Call]
     data: bytes
-    balances_of: list[bytes]
+    balances_of: set[bytes]
+    answer: "asyncio.Future[Reply]"
+    decided: "asyncio.Future[Reply | None]"
     newest_before: int = 0
-    answer: "asyncio.Future[Reply] | None" = None
-    accounts: "asyncio.Future[Reply] | None" = None
+    is_over: bool = False
+
+    def moves(self, account_ids: set[bytes]) -> bool:
+        """Whether it may change one of these accounts."""
+        return any(
+            t.debit_account_id in account_ids
+            or t.credit_account_id in account_ids
+            or t.pending_id != ids.ZERO
+            for call in self.calls
+            for chain in call.chains
+            for t in chain
+        )
 
 
 class TigerBeetleLedger:
@@ -96,8 +121,10 @@ class TigerBeetleLedger:
         self._loop = asyncio.get_running_loop()
         self._waiting: deque[Call] = deque()
         self._chains_waiting = 0
+        self._records = 0
         self._wake: asyncio.Future[None] | None = None
         self._under_way: set[asyncio.Task[None]] = set()
+        self._line: deque[Message] = deque()
         self._deciding = 0
         self._deciding_operation = Operation.CREATE_TRANSFERS
         self._away = False
@@ -139,14 +166,10 @@ class TigerBeetleLedger:
         assert all(account.ledger != NOTES_LEDGER for account in accounts)
         size = self._message_max
         slices = [accounts[n : n + size] for n in range(0, len(accounts), size)]
-        calls = [
-            self._call(Operation.CREATE_ACCOUNTS, (), (), [_packed_account(a) for a in each])
-            for each in slices
-        ]
-        self._admit(len(calls))
-        statuses = [
-            status for future in [self._ask(call) for call in calls] for status in await future
-        ]
+        packed = [b"".join([_packed_account(account) for account in each]) for each in slices]
+        self._admit(len(slices))
+        futures = [self._ask(Operation.CREATE_ACCOUNTS, (), (), data) for data in packed]
+        statuses = [status for future in futures for status in await future]
         outcomes = [ACCOUNT_OUTCOMES[status] for status in statuses]
         return await self._answers.compare_accounts(accounts, outcomes)
 
@@ -154,30 +177,23 @@ class TigerBeetleLedger:
         self, chains: Sequence[Chain], balances_of: Sequence[bytes] = ()
     ) -> list[Result]:
         rules.assert_askable(chains)
-        calls = []
-        for each in _slices(chains, self._message_max):
-            calls.append(
-                self._call(
-                    Operation.CREATE_TRANSFERS, each, balances_of, [_packed(c) for c in each]
-                )
-            )
-        self._admit(len(chains))
-        futures = [self._ask(call) for call in calls]
-        if len(futures) == 1:
-            results: list[Result] = await futures[0]
+        results: list[Result]
+        if len(chains) == 1:
+            # Nearly every call. It is packed here, so the message is only put together.
+            data = _packed(chains[0])
+            if len(chains[0]) > self._message_max:
+                raise _too_long(chains[0], self._message_max)
+            self._admit(1)
+            results = await self._ask(Operation.CREATE_TRANSFERS, chains, balances_of, data)
             return results
+        slices = _slices(chains, self._message_max)
+        packed = [b"".join([_packed(chain) for chain in each]) for each in slices]
+        self._admit(len(chains))
+        futures = [
+            self._ask(Operation.CREATE_TRANSFERS, each, balances_of, data)
+            for each, data in zip(slices, packed, strict=True)
+        ]
         return [result for future in futures for result in await future]
-
-    def _call(
-        self,
-        operation: Operation,
-        chains: Sequence[Chain],
-        balances_of: Sequence[bytes],
-        records: list[bytes],
-    ) -> Call:
-        data = records[0] if len(records) == 1 else b"".join(records)
-        future: asyncio.Future[Any] = self._loop.create_future()
-        return Call(operation, chains, balances_of, data, len(data) // RECORD_SIZE, future)
 
     def _admit(self, size: int) -> None:
         if self._closing:
@@ -187,11 +203,21 @@ class TigerBeetleLedger:
         if self._chains_waiting and self._chains_waiting + size > CHAINS_WAITING_MAX:
             raise Rejected("ledger_busy", waiting=self._chains_waiting)
 
-    def _ask(self, call: Call) -> "asyncio.Future[Any]":
-        self._chains_waiting += len(call.chains) or 1
-        self._waiting.append(call)
-        self._wake_up()
-        return call.future
+    def _ask(
+        self,
+        operation: Operation,
+        chains: Sequence[Chain],
+        balances_of: Sequence[bytes],
+        data: bytes,
+    ) -> "asyncio.Future[Any]":
+        future = self._loop.create_future()
+        self._chains_waiting += len(chains) or 1
+        events = len(data) // RECORD_SIZE
+        self._records += events
+        self._waiting.append(Call(operation, chains, balances_of, data, events, future))
+        if self._wake is not None:
+            self._wake_up()
+        return future
 
     async def lookup_accounts(self, account_ids: Iterable[bytes]) -> list[Account | None]:
         wanted = list(account_ids)
@@ -250,66 +276,71 @@ class TigerBeetleLedger:
 
     async def _run(self) -> None:
         while self._waiting or self._under_way or not self._closing:
-            if not self._waiting or len(self._under_way) >= MESSAGES_UNDER_WAY_MAX:
+            if not self._waiting or self._must_wait():
                 await self._sleep()
                 continue
-            message = self._take()
-            while self._must_wait(message):
-                await self._sleep()
+            calls = self._take()
             try:
-                await self._send(message)
+                await self._send(calls)
             except Exception as problem:
-                _fail(message.calls, problem)
+                self._records -= sum(call.events for call in calls)
+                _fail(calls, problem)
 
     async def _sleep(self) -> None:
         self._wake = self._loop.create_future()
         await self._wake
+        self._wake = None
 
     def _wake_up(self) -> None:
         if self._wake is not None and not self._wake.done():
             self._wake.set_result(None)
 
-    def _must_wait(self, message: Message) -> bool:
+    def _must_wait(self) -> bool:
         """
-        The library sends what is of one kind together, past what is of another.
+        Whether the next message is not to be sent yet.
 
-        So one kind begins when the other is decided, and a look-up of balances stays behind its own
-        message and before the next.
+        The library sends what is of one kind together, past what is of another: so one kind begins
+        when all of the other is decided.
         """
-        if not self._deciding:
-            return False
-        return message.operation is not self._deciding_operation or bool(message.balances_of)
+        if len(self._under_way) >= MESSAGES_UNDER_WAY_MAX:
+            return True
+        is_other = self._waiting[0].operation is not self._deciding_operation
+        return self._deciding >= (1 if is_other else MESSAGES_DECIDING_MAX)
 
-    def _take(self) -> Message:
-        """What waits, of one kind and as much as one message holds."""
+    def _take(self) -> list[Call]:
+        """What waits, of one kind and as much as one message holds, or as is enough for one."""
         waiting = self._waiting
         operation = waiting[0].operation
         calls: list[Call] = []
-        room = self._message_max
-        chains = 0
-        wanted: dict[bytes, None] = {}
-        while waiting and waiting[0].operation is operation and waiting[0].events <= room:
-            if len(wanted) + len(waiting[0].balances_of) > reading.LOOKUPS_MAX:
+        enough = max(self._records // 2, MESSAGE_RECORDS_ENOUGH)
+        chains = records = 0
+        while waiting and records < enough:
+            call = waiting[0]
+            if call.operation is not operation or records + call.events > self._message_max:
                 break
-            call = waiting.popleft()
+            waiting.popleft()
             calls.append(call)
-            room -= call.events
+            records += call.events
             chains += len(call.chains) or 1
-            if call.balances_of:
-                wanted.update(dict.fromkeys(call.balances_of))
         self._chains_waiting -= chains
-        data = b"".join([call.data for call in calls])
-        return Message(operation, calls, data, list(wanted))
+        return calls
 
-    async def _send(self, message: Message) -> None:
+    async def _send(self, calls: list[Call]) -> None:
+        operation = calls[0].operation
+        data = b"".join([call.data for call in calls])
         await self._posting.connect()
-        message.newest_before = self._posting.last_timestamp
-        message.answer = self._posting.submit(message.operation, message.data)
-        if message.balances_of:
-            wanted = pack_ids(message.balances_of)
-            message.accounts = self._posting.submit(Operation.LOOKUP_ACCOUNTS, wanted)
+        message = Message(
+            operation,
+            calls,
+            data,
+            {account_id for call in calls for account_id in call.balances_of},
+            self._posting.submit(operation, data),
+            self._loop.create_future(),
+            self._posting.last_timestamp,
+        )
+        self._line.append(message)
         self._deciding += 1
-        self._deciding_operation = message.operation
+        self._deciding_operation = operation
         task = asyncio.create_task(self._finish(message))
         self._under_way.add(task)
         task.add_done_callback(self._finished)
@@ -322,26 +353,46 @@ class TigerBeetleLedger:
         """Wait for the cluster's answer, find out what it leaves open, and tell the callers."""
         try:
             reply, again = await self._decided(message)
+            newest_before = message.newest_before if again else None
             if message.operation is Operation.CREATE_ACCOUNTS:
-                self._answers.tell_accounts(
-                    message.calls, reply.data, message.newest_before if again else None
-                )
+                self._answers.tell_accounts(message.calls, reply.data, newest_before)
                 return
-            accounts = None
-            if message.accounts is not None and not again:
-                wanted = pack_ids(message.balances_of)
-                found, late = await self._posting.answer(
-                    message.accounts, Operation.LOOKUP_ACCOUNTS, wanted
-                )
-                accounts = None if late else found.data
-            await self._answers.tell(
-                message.calls, reply.data, accounts, message.newest_before if again else None
-            )
+            looked_up = None
+            if message.balances_of and not again:
+                looked_up = await self._look_up(message)
+            await self._answers.tell(message.calls, reply.data, looked_up, newest_before)
         except LedgerUnavailable as problem:
             _fail(message.calls, problem)
         except Exception as problem:
             _fail(message.calls, problem)
             raise
+        finally:
+            message.is_over = True
+            self._records -= len(message.data) // RECORD_SIZE
+            while self._line and self._line[0].is_over:
+                self._line.popleft()
+
+    async def _look_up(self, message: Message) -> LookedUp | None:
+        """
+        The accounts whose balances are asked for, as they are now, and what came between.
+
+        None where that is not known, or where it is too much for one look.
+        """
+        wanted = message.balances_of
+        if len(wanted) > reading.LOOKUPS_MAX:
+            return None
+        reply = await self._looking.ask(Operation.LOOKUP_ACCOUNTS, pack_ids(wanted))
+        later: list[tuple[Sequence[Call], bytes]] = []
+        line = list(self._line)
+        for other in line[line.index(message) + 1 :]:
+            if not other.moves(wanted):
+                continue
+            decided = await asyncio.shield(other.decided)
+            if decided is None:
+                return None
+            if decided.timestamp < reply.timestamp:
+                later.append((other.calls, decided.data))
+        return LookedUp(reply.data, later)
 
     async def _decided(self, message: Message) -> tuple[Reply, bool]:
         """
@@ -350,24 +401,36 @@ class TigerBeetleLedger:
         What was sent stays with the session, and is followed to its end even if its callers were
         told that the outcome is unknown: a refusal has to be noted.
         """
-        assert message.answer is not None
+        known = None
         try:
             try:
-                return await self._posting.answer(message.answer, message.operation, message.data)
+                reply, again = await self._posting.answer(
+                    message.answer, message.operation, message.data
+                )
             except LedgerUnavailable as problem:
                 if message.answer.done():
                     raise
-                self._away = True
-                _fail(message.calls, problem)
-                _fail(self._waiting, problem)
-                self._waiting.clear()
-                self._chains_waiting = 0
-            await asyncio.wait([message.answer])
-            return await self._posting.answer(message.answer, message.operation, message.data)
+                self._fail_all(message, problem)
+                await asyncio.wait([message.answer])
+                reply, again = await self._posting.answer(
+                    message.answer, message.operation, message.data
+                )
+            known = None if again else reply
+            return reply, again
         finally:
             self._away = False
+            message.decided.set_result(known)
             self._deciding -= 1
             self._wake_up()
+
+    def _fail_all(self, message: Message, problem: LedgerUnavailable) -> None:
+        """Nobody waits for a cluster that does not answer: neither these callers nor the next."""
+        self._away = True
+        _fail(message.calls, problem)
+        _fail(self._waiting, problem)
+        self._records -= sum(call.events for call in self._waiting)
+        self._waiting.clear()
+        self._chains_waiting = 0
 
 
 async def _message_max(connection: Connection) -> int:
@@ -403,24 +466,26 @@ def _packed_account(account: Account) -> bytes:
         raise AssertionError(f"a field is out of range: {problem}") from problem
 
 
-def _slices(chains: Sequence[Chain], size: int) -> list[Sequence[Chain]]:
+def _slices(chains: Sequence[Chain], size: int) -> list[list[Chain]]:
     """Cut a large call into messages."""
-    if sum(map(len, chains)) <= size:
-        return [chains] if chains else []
     slices: list[list[Chain]] = []
     room = 0
     for chain in chains:
         if len(chain) > size:
-            raise LedgerUnavailable(
-                f"a chain of {len(chain)} transfers is more than the {size} records that this "
-                "cluster takes in a message; start its replicas without --development"
-            )
+            raise _too_long(chain, size)
         if len(chain) > room:
             slices.append([])
             room = size
         slices[-1].append(chain)
         room -= len(chain)
-    return list(slices)
+    return slices
+
+
+def _too_long(chain: Chain, size: int) -> LedgerUnavailable:
+    return LedgerUnavailable(
+        f"a chain of {len(chain)} transfers is more than the {size} records that this cluster takes "
+        "in a message; start its replicas without --development"
+    )
 
 
 def _fail(calls: Iterable[Call], problem: BaseException) -> None:

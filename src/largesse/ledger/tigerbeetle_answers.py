@@ -42,7 +42,6 @@ from largesse.ledger.tigerbeetle_wire import (
 
 _CREATED = Outcome.CREATED
 _PENDING = int(TransferFlags.PENDING)
-_PLAIN_FLAGS = (0, _PENDING)
 _ACCOUNT_CREATED, _ACCOUNT_EXISTS = CREATED, 21
 _replace = msgspec.structs.replace
 Rows = list[tuple[int, int, int]]
@@ -99,6 +98,17 @@ class Open(msgspec.Struct, gc=False):
         self.call.results[self.at] = _replace(self.result, **changes)
 
 
+class LookedUp(msgspec.Struct, frozen=True):
+    """
+    Accounts as they were after a message, and the messages decided between it and that moment.
+
+    Each of `later` is its calls and the cluster's answer, in order.
+    """
+
+    accounts: bytes
+    later: list[tuple[Sequence[Call], bytes]]
+
+
 class Answers:
     """Finds out what is open and tells the callers."""
 
@@ -141,20 +151,20 @@ class Answers:
         self,
         calls: Sequence[Call],
         data: bytes,
-        accounts: bytes | None,
+        looked_up: LookedUp | None,
         newest_before: int | None,
     ) -> None:
         """
-        Answer the calls of a message. `accounts` are those looked up behind it.
+        Answer the calls of a message, with the balances that were looked up after it.
 
         `newest_before` is None, or the cluster's newest time before a message that had to be sent
         again: a chain that exists since is this one, which was created the first time.
         """
         rows = unpack_results(data)
         left_open = _outcomes(calls, rows)
-        wants_balances = [call for call in calls if call.balances_of]
-        if wants_balances:
-            await self._balances(calls, wants_balances, rows, accounts)
+        wanting = [call for call in calls if call.balances_of]
+        if wanting:
+            await self._balances(calls, wanting, rows, looked_up)
         waiting = {id(each.call) for each in left_open}
         for call in calls:
             if id(call) not in waiting and not call.future.done():
@@ -176,30 +186,25 @@ class Answers:
         calls: Sequence[Call],
         wanting: Sequence[Call],
         rows: Rows,
-        looked_up: bytes | None,
+        looked_up: LookedUp | None,
     ) -> None:
         """
         The balances right after each chain.
 
-        Chains of single and pending transfers are taken back from the accounts looked up behind the
-        message; where one has posted, voided or balanced, the accounts' histories are asked.
+        Chains of single and pending transfers are taken back from the accounts as they were looked
+        up; where one has posted, voided or balanced, the accounts' histories are asked.
         """
-        if looked_up is None:
-            wanted = list(dict.fromkeys(id for call in wanting for id in call.balances_of))
-            found = await reading.find_accounts(self._looking, wanted)
-        else:
-            found = {account.id: account for account in unpack_accounts(looked_up)}
-        is_plain = looked_up is not None and all(
-            t.flags in _PLAIN_FLAGS
-            for call in calls
-            for chain, result in zip(call.chains, call.results, strict=True)
-            if result.outcome is _CREATED
-            for t in chain
-        )
-        if is_plain:
-            _take_back(calls, found)
-        else:
-            await self._balances_of_histories(calls, rows, found)
+        later = [] if looked_up is None else looked_up.later
+        told = [(calls, rows), *((calls, unpack_results(data)) for calls, data in later)]
+        if looked_up is not None and all(_is_plain(calls, rows) for calls, rows in told):
+            found = {account.id: account for account in unpack_accounts(looked_up.accounts)}
+            for later_calls, later_rows in reversed(told[1:]):
+                _take_back(later_calls, later_rows, found)
+            _take_back(calls, rows, found, is_told=True)
+            return
+        wanted = list(dict.fromkeys(id for call in wanting for id in call.balances_of))
+        found = await reading.find_accounts(self._looking, wanted)
+        await self._balances_of_histories(calls, rows, found)
 
     async def _balances_of_histories(
         self, calls: Sequence[Call], rows: Rows, found: dict[bytes, Account]
@@ -375,20 +380,37 @@ def _time_of_first(rows: Rows) -> int:
     return max(timestamp for timestamp, _, _ in rows)
 
 
-def _take_back(calls: Sequence[Call], accounts: dict[bytes, Account]) -> None:
-    """Give each chain its balances, from the last one back to the first."""
+def _is_plain(calls: Sequence[Call], rows: Rows) -> bool:
+    """Whether all that was created moved exactly what was asked."""
+    at = 0
+    for call in calls:
+        for chain in call.chains:
+            if rows[at][1] == CREATED:
+                for t in chain:
+                    if t.flags and t.flags != _PENDING:
+                        return False
+            at += len(chain)
+    return True
+
+
+def _take_back(
+    calls: Sequence[Call], rows: Rows, accounts: dict[bytes, Account], *, is_told: bool = False
+) -> None:
+    """Undo what was created, from the last chain to the first, and tell each what was after it."""
+    at = len(rows)
     for call in reversed(calls):
         for n in range(len(call.chains) - 1, -1, -1):
-            result = call.results[n]
-            if call.balances_of:
+            chain = call.chains[n]
+            at -= len(chain)
+            if is_told and call.balances_of:
                 after = [
                     balance_of(accounts[id]) if id in accounts else None for id in call.balances_of
                 ]
-                call.results[n] = Result(result.outcome, result.timestamp, tuple(after))
-            if result.outcome is not _CREATED:
-                continue
-            for t in call.chains[n]:
-                _undo(accounts, t)
+                outcome, timestamp = call.results[n].outcome, call.results[n].timestamp
+                call.results[n] = Result(outcome, timestamp, tuple(after))
+            if rows[at][1] == CREATED:
+                for t in chain:
+                    _undo(accounts, t)
 
 
 def _undo(accounts: dict[bytes, Account], t: Transfer) -> None:

@@ -61,7 +61,7 @@ async def find_accounts(
 ) -> dict[bytes, Account]:
     """The accounts that are there."""
     found: dict[bytes, Account] = {}
-    for wanted in _slices(account_ids, LOOKUPS_MAX):
+    for wanted in slices(account_ids, LOOKUPS_MAX):
         reply = await connection.ask(Operation.LOOKUP_ACCOUNTS, pack_ids(wanted))
         found.update((account.id, account) for account in unpack_accounts(reply.data))
     return found
@@ -70,13 +70,14 @@ async def find_accounts(
 async def find_stored(connection: Connection, transfer_ids: Sequence[bytes]) -> dict[bytes, Stored]:
     """The transfers that are there."""
     found: dict[bytes, Stored] = {}
-    for wanted in _slices(transfer_ids, LOOKUPS_MAX):
+    for wanted in slices(transfer_ids, LOOKUPS_MAX):
         reply = await connection.ask(Operation.LOOKUP_TRANSFERS, pack_ids(wanted))
         found.update((stored.transfer.id, stored) for stored in unpack_transfers(reply.data))
     return found
 
 
-def _slices(wanted: Sequence[bytes], size: int) -> list[Sequence[bytes]]:
+def slices(wanted: Sequence[bytes], size: int) -> list[Sequence[bytes]]:
+    """Cut what is asked for into messages."""
     return [wanted[n : n + size] for n in range(0, len(wanted), size)]
 
 
