@@ -1,6 +1,6 @@
 """The engines, and the oracle beside them, as fixtures."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from functools import cache
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from largesse.ledger.sqlite import SqliteLedger
 from tests import ledger_script
 from tests import postgres as postgres_servers
 from tests.databases import apart
+from tests.ledger.lossy import Turns
 from tests.ledger.oracle import Oracle
 from tests.postgres import Server
 
@@ -33,16 +34,14 @@ def clock() -> ManualClock:
 def server_of_the_engine(request: pytest.FixtureRequest) -> None:
     """A test on the engine `postgres` has the session's server, and an empty ledger in it."""
     callspec = getattr(request.node, "callspec", None)
-    if callspec is not None and "postgres" in callspec.params.values():
+    if callspec is not None and {"postgres", "postgres in turns"} & {*callspec.params.values()}:
         _shared.clear()
         _shared[""] = _database(request.getfixturevalue("postgres"))
 
 
 @cache
 def _database(server: Server) -> str:
-    url = server.url(postgres_servers.create_database(server))
-    apart(migrate(url))
-    return url
+    return server.url(postgres_servers.create_database(server, template=_template(server)))
 
 
 async def _ledger_at(path: Path) -> str:
@@ -67,6 +66,21 @@ async def empty(url: str) -> None:
     await connection.close()
 
 
+@pytest.fixture
+def ledger_url(postgres: Server) -> Iterator[str]:
+    """A ledger of this test's own, on the session's server."""
+    name = postgres_servers.create_database(postgres, template=_template(postgres))
+    yield postgres.url(name)
+    postgres_servers.drop_database(postgres, name)
+
+
+@cache
+def _template(server: Server) -> str:
+    name = postgres_servers.create_database(server)
+    apart(migrate(server.url(name)))
+    return name
+
+
 async def open_engine(name: str, path: Path, clock: Clock) -> Ledger:
     if name == "oracle":
         return Oracle(clock)
@@ -74,6 +88,10 @@ async def open_engine(name: str, path: Path, clock: Clock) -> Ledger:
         return MemoryLedger(clock)
     if name == "postgres":
         return await PostgresLedger.open(await _ledger_at(path), clock)
+    if name == "postgres in turns":
+        url = await _ledger_at(path)
+        ledgers = [await PostgresLedger.open(url, clock) for _ in range(2)]
+        return Turns(*ledgers)
     assert name == "sqlite"
     return await SqliteLedger.open(path, clock)
 

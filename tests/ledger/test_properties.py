@@ -394,7 +394,8 @@ def _run(engine: str, examples: int) -> None:
 
 
 EXAMPLES = pytest.mark.parametrize(
-    ("engine", "examples"), [("memory", 100), ("sqlite", 100), ("postgres", 30)]
+    ("engine", "examples"),
+    [("memory", 100), ("sqlite", 100), ("postgres", 30), ("postgres in turns", 30)],
 )
 
 

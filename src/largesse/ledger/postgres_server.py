@@ -18,7 +18,7 @@ VERSION_MIN = 14
 STEPS = 1
 """Migration steps, each a file `postgres_NNNN.sql`. A ledger of more steps is of a newer version."""
 CONNECT_SECONDS_MAX = 10
-COMMAND_SECONDS_MAX = 30
+COMMAND_SECONDS_MAX = 20
 """How long an answer may take, so that a server which has gone without a word is noticed."""
 CLOSE_SECONDS_MAX = 2
 """How long the server may take to say good-bye."""
@@ -36,14 +36,18 @@ _SESSION = """
     SET application_name = 'largesse ledger';
     SET default_transaction_isolation = 'read committed';
     SET lock_timeout = '10s';
-    SET idle_in_transaction_session_timeout = '15s';
+    SET idle_in_transaction_session_timeout = '5s';
+    SET tcp_keepalives_idle = 5;
+    SET tcp_keepalives_interval = 2;
+    SET tcp_keepalives_count = 3;
     SET enable_seqscan = off;
     SET enable_hashjoin = off;
     SET enable_mergejoin = off;
 """
 """
-Every access of ours goes by a primary key, also before the server has counted the rows. Said by a
-statement, because a pooler in between may refuse settings at the start.
+A process that stands still or is gone gives the head's row back soon. Every access of ours goes by a
+primary key, also before the server has counted the rows. Said by a statement, because a pooler in
+between may refuse settings at the start.
 """
 _PASSING_CLASSES = ("08", "40", "57P")
 _PASSING_CODES = frozenset(
@@ -165,7 +169,7 @@ async def _step(connection: Connection, url: str) -> int | None:
         return None
     if not {"migrations", "head"} <= names:
         raise Rejected("ledger_not_ours", file="ledger", **facts(url))
-    step: int = await connection.fetchval("SELECT max(step) FROM ledger.migrations")
+    step: int = await connection.fetchval("SELECT coalesce(max(step), 0) FROM ledger.migrations")
     if step > STEPS:
         raise Rejected("ledger_newer", file="ledger", format=step, known=STEPS, **facts(url))
     return step
@@ -194,7 +198,10 @@ def is_passing(error: BaseException) -> bool:
 
 def facts(url: str) -> dict[str, object]:
     """Which database a URL names, as it may be shown: never with the password."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return {"host": "?", "port": 0, "database": "?"}
     place = parts.netloc.rpartition("@")[2] or parse_qs(parts.query).get("host", ["localhost"])[0]
     host, colon, port = place.rpartition(":")
     if not (colon and port.isdecimal()) or "," in place:
