@@ -23,7 +23,7 @@ FLOORS = (
     {"records", "catalog"},
     {"payments", "rooms", "identity", "limits", "notify"},
     {"recharge", "gifting", "reports", "reconcile", "simulate", "studio"},
-    {"app", "folder", "worker", "cli", "web", "__main__"},
+    {"app", "folder", "moving", "worker", "cli", "web", "__main__"},
 )
 """From the bottom up; "" is the package itself, which holds the version and nothing else."""
 WORDS, RIM = 0, len(FLOORS) - 1
@@ -79,8 +79,11 @@ EVERYWHERE = {"msgspec"}
 
 ENGINES = re.compile(r"largesse\.ledger\.(memory|sqlite|postgres|tigerbeetle)(_|\.|$)")
 PROVIDERS = re.compile(r"largesse\.payments\.(sandbox|stripe|paypal|app_store|google_play)(_|\.|$)")
-OWN_DOORS = {"largesse.web.sandbox", "largesse.web.app"}
-"""The sandbox's own pages, and where they are hung: the pretend provider's side of the wire."""
+OWN_DOORS = {"largesse.web.sandbox", "largesse.web.app", "largesse.moving"}
+"""
+The sandbox's own pages, and where they are hung: the pretend provider's side of the wire. And what
+copies from one engine to another.
+"""
 
 FUNCTION_LINES_MAX = 70
 FILE_LINES_MAX = 800

@@ -81,6 +81,33 @@ COMMANDS = (
 )
 GROUPS = (
     (
+        "ledger",
+        "Move the ledger to another engine.",
+        (
+            (
+                "copy",
+                "largesse.cli.ledger:copy",
+                """Copy a ledger, and prove that the copy is the same.
+
+                From SQLite to PostgreSQL or back, batch by batch, or to TigerBeetle. Killed at any
+                moment, it goes on when it is run again. See docs/operating/moving-up.md.""",
+            ),
+        ),
+    ),
+    (
+        "records",
+        "Move users, orders and rooms to another database.",
+        (
+            (
+                "copy",
+                "largesse.cli.records:copy",
+                """Copy the records, in one transaction, and compare every table.
+
+                From SQLite to PostgreSQL or back. See docs/operating/moving-up.md.""",
+            ),
+        ),
+    ),
+    (
         "user",
         "Add users, give roles, list them; beside a running server or without one.",
         (

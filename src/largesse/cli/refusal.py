@@ -83,7 +83,7 @@ SENTENCES = {
     "copy_onto_itself": "Both ends of the copy are the same place.",
     "copy_from_cluster": "A ledger is not copied out of TigerBeetle: it keeps no batches, so the copy "
     "could not be proved by their hashes.",
-    "ledger_copy_unfinished": "A copy into {ledger} was begun and not finished. Run `largesse ledger "
+    "ledger_copy_unfinished": "A copy into {file} was begun and not finished. Run `largesse ledger "
     "copy` again, and it goes on where it was.",
     "ledger_copy_differs": "The target is not how the source begins, so nothing more is copied: "
     "{difference}. Copy into an empty one.",

@@ -51,6 +51,7 @@ from largesse.ledger.model import (
     Refused,
     Result,
 )
+from largesse.ledger.postgres_copy import refuse_unfinished
 from largesse.ledger.postgres_head import Head
 from largesse.ledger.postgres_reader import open_reader
 from largesse.ledger.postgres_rows import Writing
@@ -126,7 +127,7 @@ class PostgresLedger:
         Raises:
             Rejected: database_unreachable, database_password_wrong, database_missing,
                 database_too_old, database_unsafe, database_not_allowed, ledger_not_migrated,
-                ledger_not_ours, ledger_newer.
+                ledger_not_ours, ledger_newer, ledger_copy_unfinished.
         """
         ledger = cls(url, clock, allow_unsafe=allow_unsafe)
         await ledger._connected()
@@ -457,6 +458,7 @@ class PostgresLedger:
             connection = await connect(self._url, allow_unsafe=self._allow_unsafe)
             try:
                 await check_migrated(connection, self._url)
+                await refuse_unfinished(connection, self._url)
             except BaseException:
                 connection.terminate()
                 raise
