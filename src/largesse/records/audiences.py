@@ -74,7 +74,7 @@ async def forget(db: Database, process_id: str) -> None:
         await tx.execute(room_audiences.delete().where(room_audiences.c.process_id == process_id))
 
 
-async def forget_room(tx: AsyncConnection, room_ids: Iterable[str]) -> None:
+async def forget_rooms(tx: AsyncConnection, room_ids: Iterable[str]) -> None:
     """These rooms are over."""
     await tx.execute(room_audiences.delete().where(room_audiences.c.room_id.in_(room_ids)))
 

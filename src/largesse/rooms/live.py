@@ -78,6 +78,8 @@ class LiveRooms:
         self._environment = environment
         self._bus = bus
         self._is_hearing = False
+        self.on_key_drop: list[Callable[[str], None]] = []
+        """Called with the id of a display key that was taken back, here or in another process."""
         self._live = LiveList(db, is_shared=is_shared)
         self._open = OpenRooms(db, catalog, environment, is_shared=is_shared, bus=bus)
         self._loop = RoomLoop(self._open, db, ledger, catalog, clock, environment)
@@ -89,6 +91,7 @@ class LiveRooms:
         if bus is not None:
             db.on_user_change.append(self._say_user_changed)
             bus.listen(Topic.USER, self._on_user)
+            bus.listen(Topic.KEY, self._on_key)
 
     # Who is live -----------------------------------------------------------------------------
 
@@ -272,6 +275,12 @@ class LiveRooms:
         """Close every connection of a user, whose account or sessions have changed."""
         self._open.drop_user(user_id, self._clock.now())
 
+    def drop_key(self, key_id: str) -> None:
+        """A display key was taken back: nobody shows anything by it any more, in any process."""
+        self._on_key(key_id)
+        if self._bus is not None:
+            self._bus.wake(Topic.KEY, key_id)
+
     def has_changed_since(self, user_id: str, instant: int) -> bool:
         """
         Whether a user's account or sessions have changed after this, so that what he was given
@@ -372,6 +381,10 @@ class LiveRooms:
     def _say_user_changed(self, user_id: str) -> None:
         if self._bus is not None and not self._is_hearing:
             self._bus.wake(Topic.USER, user_id)
+
+    def _on_key(self, key_id: str) -> None:
+        for listener in self.on_key_drop:
+            listener(key_id)
 
     def _on_user(self, user_id: str) -> None:
         """Another process has changed a user; where that may have been missed nobody is named."""

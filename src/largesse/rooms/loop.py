@@ -506,6 +506,7 @@ class RoomLoop:
             for live in commands.keys() - {live for live, _ in made}:
                 self._settle(live)
             new = await room_log.append_in_turn(tx, place, segments, states, to=to)
+            await others.forget([each.room_id for each in segments if each.closes], tx)
 
         # It is on the disk: from here on nothing is waited for.
         self._open.turn = new.turn

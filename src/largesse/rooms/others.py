@@ -169,6 +169,11 @@ class Others:
             if live.settled.is_set():
                 self._look_elsewhere(live, there.get(live.room.id, ()), now)
 
+    async def forget(self, room_ids: Sequence[str], tx: AsyncConnection) -> None:
+        """These rooms are over, and nobody is in them."""
+        if room_ids:
+            await audiences.forget_rooms(tx, room_ids)
+
     async def leave(self) -> None:
         """This process ends: it has nobody any more."""
         await audiences.forget(self._db, self._process_id)

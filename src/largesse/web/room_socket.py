@@ -38,6 +38,7 @@ Open = Callable[[Opening, Connection], Receiver | int]
 
 def create(app: App) -> Open:
     """Who listens to a socket at an address of this kind; 404 for every other address."""
+    app.rooms.on_key_drop.append(forget_key)
 
     def open_socket(opening: Opening, connection: Connection) -> Receiver | int:
         room_id = room_id_of(opening.path)

@@ -214,7 +214,7 @@ async def drop_display_key(app: App, creator: User, key_id: str) -> None:
     """
     if not await display_keys.delete(app.db, creator.id, key_id):
         raise Rejected("display_key_not_found")
-    room_socket.forget_key(key_id)
+    app.rooms.drop_key(key_id)
 
 
 async def _visitor(connection: AnyConnection) -> User | None:
