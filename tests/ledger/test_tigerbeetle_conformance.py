@@ -11,20 +11,20 @@ import pytest
 
 from largesse.ledger import Ledger
 from tests import ledger_script
-from tests.ledger import test_conformance, test_precedence, test_tables
+from tests.ledger import test_conformance, test_precedence, test_query, test_tables
 from tests.ledger import tigerbeetle_engine as tigerbeetle
 from tests.ledger.conftest import Check
 
 if not tigerbeetle.ADDRESS:
     pytest.skip(tigerbeetle.NO_CLUSTER, allow_module_level=True)
 
-SUITES = (test_conformance, test_precedence, test_tables)
-ON_AN_ENGINE = {"ledger", "world", "history", "check"}
+SUITES = (test_conformance, test_precedence, test_query, test_tables)
+ON_AN_ENGINE = {"ledger", "world", "history", "check", "both"}
 for suite in SUITES:
     for name, test in vars(suite).items():
         if name.startswith("test_") and ON_AN_ENGINE & inspect.signature(test).parameters.keys():
             globals()[name] = test
-world, history = test_conformance.world, test_conformance.history
+world, history, both = test_conformance.world, test_conformance.history, test_query.both
 
 
 @pytest.fixture

@@ -94,7 +94,9 @@ def cluster_url() -> str:
 async def is_empty(cluster_url: str) -> bool:
     try:
         ledger = await TigerBeetleLedger.open(cluster_url, SystemClock())
-    except Rejected:
+    except Rejected as rejected:
+        if rejected.code != "ledger_copy_unfinished":
+            raise
         return False
     found = await ledger.changes(0, 1)
     await ledger.close()

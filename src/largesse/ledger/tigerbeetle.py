@@ -32,7 +32,6 @@ from largesse.ledger import (
     LedgerUnavailable,
     Problem,
     QueryFilter,
-    query,
     rules,
 )
 from largesse.ledger import tigerbeetle_reading as reading
@@ -55,6 +54,7 @@ from largesse.ledger.tigerbeetle_client import (
     load,
     parse,
 )
+from largesse.ledger.tigerbeetle_copy import refuse_unfinished
 from largesse.ledger.tigerbeetle_notes import NOTES_LEDGER
 from largesse.ledger.tigerbeetle_verify import verify
 from largesse.ledger.tigerbeetle_wire import (
@@ -140,7 +140,8 @@ class TigerBeetleLedger:
         own order.
 
         Raises:
-            Rejected: ledger_url_invalid, engine_not_installed, ledger_unreachable.
+            Rejected: ledger_url_invalid, engine_not_installed, ledger_unreachable,
+                ledger_copy_unfinished.
         """
         address = parse(url)
         bindings = load()
@@ -149,6 +150,11 @@ class TigerBeetleLedger:
             async with asyncio.timeout(OPEN_SECONDS_MAX):
                 message_max = await _message_max(posting)
                 await looking.connect()
+                await refuse_unfinished(looking, address)
+        except Rejected:
+            await posting.close()
+            await looking.close()
+            raise
         except (LedgerUnavailable, TimeoutError) as problem:
             await posting.close()
             await looking.close()
@@ -240,10 +246,10 @@ class TigerBeetleLedger:
         return await reading.account_transfers(self._open(), account_id, filter)
 
     async def query_transfers(self, filter: QueryFilter) -> list[Posted]:
-        return await query.transfers(self.changes, filter)
+        return await reading.query_transfers(self._open(), filter)
 
     async def query_accounts(self, filter: QueryFilter) -> list[Account]:
-        return await query.accounts(self.changes, self.lookup_accounts, filter)
+        return await reading.query_accounts(self._open(), filter)
 
     async def changes(self, after: int, limit: int = PAGE_MAX) -> list[Change]:
         self._open()

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 import msgspec
 
 from largesse import ids
-from largesse.ledger import CHAIN_TRANSFERS_MAX, PAGE_MAX, AccountFilter
+from largesse.ledger import CHAIN_TRANSFERS_MAX, PAGE_MAX, AccountFilter, QueryFilter
 from largesse.ledger.model import (
     Account,
     AccountFlags,
@@ -26,14 +26,15 @@ from largesse.ledger.tigerbeetle_client import Connection, Operation
 from largesse.ledger.tigerbeetle_notes import NOTES_LEDGER, note_id, other_pieces, read_note
 from largesse.ledger.tigerbeetle_wire import (
     CHANGE_EVENTS_MAX,
+    RECORD_SIZE,
     Event,
     EventKind,
     FilterFlags,
     Stored,
     account_filter,
-    accounts_filter,
     events_filter,
     pack_ids,
+    query_filter,
     unpack_accounts,
     unpack_balances,
     unpack_events,
@@ -216,9 +217,48 @@ async def accounts_page(
     connection: Connection, first: int, last: int = 0, limit: int = ACCOUNTS_PAGE
 ) -> list[Account]:
     """At most so many accounts created in a stretch of time, oldest first, notes among them."""
-    query = accounts_filter(timestamp_min=first, timestamp_max=last, limit=limit)
-    reply = await connection.ask(Operation.QUERY_ACCOUNTS, query)
+    query = QueryFilter(timestamp_min=first, timestamp_max=last, limit=limit)
+    reply = await connection.ask(Operation.QUERY_ACCOUNTS, query_filter(query))
     return list(unpack_accounts(reply.data))
+
+
+async def query_transfers(connection: Connection, filter: QueryFilter) -> list[Posted]:
+    """See `Ledger.query_transfers`. The cluster has an index on each of the fields."""
+    found: list[Stored] = []
+    async for data in _pages(connection, Operation.QUERY_TRANSFERS, filter):
+        found += unpack_transfers(data)
+        if len(found) >= filter.limit:
+            break
+    return await posted(connection, found[: filter.limit])
+
+
+async def query_accounts(connection: Connection, filter: QueryFilter) -> list[Account]:
+    """See `Ledger.query_accounts`. Notes are no accounts of ours."""
+    found: list[Account] = []
+    async for data in _pages(connection, Operation.QUERY_ACCOUNTS, filter):
+        found += [each for each in unpack_accounts(data) if each.ledger != NOTES_LEDGER]
+        if len(found) >= filter.limit:
+            break
+    return found[: filter.limit]
+
+
+async def _pages(
+    connection: Connection, operation: Operation, filter: QueryFilter
+) -> AsyncIterator[bytes]:
+    """Answers to the query, one after the other, each going on where the last one ended."""
+    size = min(filter.limit, ACCOUNTS_PAGE)
+    filter = msgspec.structs.replace(filter, limit=size)
+    while True:
+        data = (await connection.ask(operation, query_filter(filter))).data
+        yield data
+        if len(data) < size * RECORD_SIZE:
+            return
+        # In both records the time is the last field.
+        last = int.from_bytes(data[-8:], "little")
+        if filter.newest_first:
+            filter = msgspec.structs.replace(filter, timestamp_max=last - 1)
+        else:
+            filter = msgspec.structs.replace(filter, timestamp_min=last + 1)
 
 
 class ChangeReader:

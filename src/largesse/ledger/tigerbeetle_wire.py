@@ -11,7 +11,7 @@ from struct import Struct
 
 import msgspec
 
-from largesse import ids
+from largesse.ledger import QueryFilter
 from largesse.ledger.model import (
     AMOUNT_MAX,
     Account,
@@ -29,7 +29,7 @@ _ACCOUNT = Struct("<16sQQQQQQQQ16sQIIIHHQ")
 _RESULT = Struct("<QII")
 _BALANCE = Struct("<QQQQQQQQQ56x")
 _ACCOUNT_FILTER = Struct("<16s16xQIH58xQQII")
-_QUERY_FILTER = Struct("<16xQIIH6xQQII")
+_QUERY_FILTER = Struct("<16sQIIH6xQQII")
 _EVENTS_FILTER = Struct("<QQI44x")
 _EVENT = Struct("<16sQQ16s16sQIIHHIB39x16sQQQQQQQQ16sQIHH16sQQQQQQQQ16sQIHHQQQQ")
 
@@ -348,16 +348,21 @@ def account_filter(
     )
 
 
-def accounts_filter(*, timestamp_min: int, timestamp_max: int = 0, limit: int) -> bytes:
-    """Which accounts, by the time of their creation."""
-    return _QUERY_FILTER.pack(0, 0, 0, 0, timestamp_min, timestamp_max, limit, 0)
+def query_filter(filter: QueryFilter) -> bytes:
+    """Which accounts or transfers of the whole cluster; zero leaves a field open."""
+    return _QUERY_FILTER.pack(
+        filter.user_data_128[::-1],
+        filter.user_data_64,
+        filter.user_data_32,
+        filter.ledger,
+        filter.code,
+        filter.timestamp_min,
+        filter.timestamp_max,
+        filter.limit,
+        1 if filter.newest_first else 0,
+    )
 
 
 def events_filter(*, timestamp_min: int, timestamp_max: int = 0, limit: int) -> bytes:
     """Which change events, by their time."""
     return _EVENTS_FILTER.pack(timestamp_min, timestamp_max, limit)
-
-
-def is_named(account_id: bytes) -> bool:
-    """Whether an id can be an account's at all; a filter by another one is invalid."""
-    return account_id not in (ids.ZERO, ids.MAXIMUM)
