@@ -32,8 +32,16 @@ KEY_OFF_MAX = clock.DAY
 """How far the time in an idempotency key may be off, either way, where the key is unknown."""
 RETRY_PAUSE_MAX = clock.HOUR
 """An event that could not be handled waits one second, then twice as long each time, up to this."""
+EVENT_CLAIM = 30 * clock.SECOND
+"""
+How long events are kept from other processes by the one that handles them. If it dies, they come
+due again after that; if it is only slow, somebody else does them too, and that is no harm.
+"""
 UNFINISHED_AGE = clock.MINUTE
-"""An order that has not moved for so long is asked about, whether or not a webhook came."""
+"""
+An order that has not moved for so long is asked about, whether or not a webhook came; whoever does
+so keeps it from others for as long.
+"""
 UNPAID_LIFE = clock.DAY
 """An order whose payment never began is given up after a day: its price is an old quote by then."""
 
@@ -165,9 +173,10 @@ async def handle_inbox(
     Handle the events that are due, oldest first, at most `limit`; says how many there were.
 
     An event that cannot be handled stays, with the problem written on it, and is tried again after
-    a growing pause. None is ever dropped: behind each may be money that somebody paid.
+    a growing pause. None is ever dropped: behind each may be money that somebody paid. Several
+    processes may do this at once; each handles events of its own.
     """
-    events = await inbox.due(db, now, limit)
+    events = await inbox.claim(db, now, now + EVENT_CLAIM, limit)
     for event in events:
         problem = await _try_settle(
             db, ledger, providers, event.provider, payment_id=event.reference, now=now
@@ -194,7 +203,7 @@ async def finish_unfinished(
     Ask the provider about orders that have not moved for a while, for webhooks get lost and
     processes die. Says how many orders were looked at; each waits its turn before the next look.
     """
-    waiting = await orders.unfinished(db, now - UNFINISHED_AGE, limit)
+    waiting = await orders.claim_unfinished(db, now - UNFINISHED_AGE, now, limit)
     for order in waiting:
         if order.payment_id is not None:
             problem = await _try_settle(
@@ -204,8 +213,6 @@ async def finish_unfinished(
                 log.warning("order_waits", order=order.id, problem=problem)
         elif now - order.created_at > UNPAID_LIFE:
             await _move(db, order, ("created",), "failed", now, failure="never_started")
-        # Whatever came of it, the others have their turn first.
-        await orders.update(db, order.id, expected_statuses=(order.status,), updated_at=now)
     return len(waiting)
 
 

@@ -504,7 +504,7 @@ async def operator_totals(
             chart.expired(environment),
         )
     )
-    waiting = await inbox.due(db, now + 100 * 365 * clock.DAY, INBOX_COUNTED_MAX)
+    waiting = await inbox.waiting(db, INBOX_COUNTED_MAX)
     return OperatorTotals(
         environment=environment.value,
         users=counted.users,

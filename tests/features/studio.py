@@ -152,12 +152,14 @@ def person(login: str, number: int, *roles: str, birth_on: str = "1990-05-17") -
 
 
 @asynccontextmanager
-async def open_studio(engine: str, folder: Path) -> AsyncIterator[Studio]:
-    """`engine` is memory or sqlite."""
+async def open_studio(engine: str, folder: Path, records_url: str = "") -> AsyncIterator[Studio]:
+    """`engine` of the ledger is memory or sqlite; the records are a file's unless a URL is given."""
     clock = ManualClock()
-    file = folder / "records.sqlite"
-    file.write_bytes(databases.empty_file())
-    db = await Database.open(database.sqlite_url(file))
+    if not records_url:
+        file = folder / "records.sqlite"
+        file.write_bytes(databases.empty_file())
+        records_url = database.sqlite_url(file)
+    db = await Database.open(records_url)
     ledger: Ledger
     if engine == "memory":
         ledger = MemoryLedger(clock)

@@ -16,21 +16,7 @@ from largesse.payments import PaymentStatus, ProviderUnavailable
 from largesse.payments.sandbox import NewRefund, SandboxPayment, SandboxProvider
 from largesse.payments.sandbox_service import Webhook
 from largesse.records import inbox, orders
-from tests.payments import shop as shops
 from tests.payments.shop import ANA, GIFT_ITEMS, PACKAGES, SECRET, TEST
-
-
-@pytest.fixture(scope="module")
-def empty_records(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("empty")
-    shops.make_records(folder)
-    return folder
-
-
-@pytest.fixture
-async def shop(empty_records, tmp_path):
-    async with shops.open_shop(empty_records, tmp_path) as opened:
-        yield opened
 
 
 def uuid7(instant, rest="7abc8def012345678901"):

@@ -13,7 +13,6 @@ from largesse import recharge, reconcile
 from largesse.books.checks import Check
 from largesse.clock import MINUTE
 from largesse.records import orders
-from tests.payments import shop as shops
 from tests.payments.shop import ANA, TEST
 
 
@@ -71,19 +70,6 @@ class Rim:
             return answer
 
         return call
-
-
-@pytest.fixture(scope="module")
-def empty_records(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("empty")
-    shops.make_records(folder)
-    return folder
-
-
-@pytest.fixture
-async def shop(empty_records, tmp_path):
-    async with shops.open_shop(empty_records, tmp_path) as opened:
-        yield opened
 
 
 async def restart(shop, way):

@@ -1,7 +1,5 @@
 """Reading everything again: what is in order says so, and what was tampered with is named."""
 
-import asyncio
-import shutil
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import closing
@@ -22,7 +20,7 @@ from largesse.ledger.model import Change, Outcome, Posted
 from largesse.ledger.sqlite import SqliteLedger
 from largesse.money import Price
 from largesse.records import orders
-from largesse.records.database import Database, migrate, sqlite_url
+from largesse.records.database import Database
 from largesse.records.orders import Order
 
 TEST = Environment.TEST
@@ -30,18 +28,9 @@ ANA, BO = (ids.text(ids.derive("person", name)) for name in ("ana", "bo"))
 ROOM = ids.text(ids.derive("room"))
 
 
-@pytest.fixture(scope="module")
-def empty_records(tmp_path_factory) -> Path:
-    path = tmp_path_factory.mktemp("records") / "records.sqlite"
-    asyncio.run(migrate(sqlite_url(path)))
-    return path
-
-
 @pytest.fixture
-async def db(empty_records, tmp_path) -> AsyncIterator[Database]:
-    path = tmp_path / "records.sqlite"
-    shutil.copy(empty_records, path)
-    db = await Database.open(sqlite_url(path))
+async def db(records_url) -> AsyncIterator[Database]:
+    db = await Database.open(records_url)
     yield db
     await db.close()
 

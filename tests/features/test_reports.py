@@ -21,9 +21,9 @@ ORDER_ID = "0c" * 16
 
 
 @pytest.fixture
-async def studio(tmp_path):
+async def studio(tmp_path, records_url):
     """Ana bought ten coins, bo is known by name."""
-    async with open_studio("memory", tmp_path) as opened:
+    async with open_studio("memory", tmp_path, records_url) as opened:
         await users.insert_user(opened.db, opened.ana, password_hash="none")
         await users.insert_user(opened.db, opened.bo, password_hash="none")
         await orders.insert_or_get(opened.db, order(opened.clock.now(), viewer_id=opened.ana.id))

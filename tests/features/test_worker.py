@@ -5,31 +5,16 @@ import time
 
 import httpx
 import msgspec
-import pytest
 
 from largesse import worker as workers
 from largesse.clock import SECOND, ManualClock
 from largesse.payments.sandbox_service import Webhook
 from largesse.records import leases
 from largesse.worker import LEASE_SECONDS, Job, Lease, Worker
-from tests.payments import shop as shops
 
 LONG = 3_600
 PATIENCE = 20
 """Seconds after which a test gives up waiting."""
-
-
-@pytest.fixture(scope="module")
-def empty_records(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("empty")
-    shops.make_records(folder)
-    return folder
-
-
-@pytest.fixture
-async def shop(empty_records, tmp_path):
-    async with shops.open_shop(empty_records, tmp_path) as opened:
-        yield opened
 
 
 class House:

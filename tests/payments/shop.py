@@ -1,5 +1,5 @@
 """
-A small world: a shop with real records, a ledger in memory, and the sandbox behind real HTTP.
+A small world: a shop with real records in a file or a PostgreSQL, a ledger in memory, and the sandbox behind real HTTP.
 
 Ana is of age and buys coins. A shop has what the worker asks of an `App`. The shop's clock moves only when a test says so. Nothing runs by
 itself: a test delivers the sandbox's webhooks and handles the inbox, or starts a worker.
@@ -8,7 +8,6 @@ itself: a test delivers the sandbox's webhooks and handles the inbox, or starts 
 import asyncio
 import contextlib
 import os
-import shutil
 import socket
 from importlib import resources
 from pathlib import Path
@@ -28,7 +27,7 @@ from largesse.payments import PaymentStatus
 from largesse.payments import inbox as payments_inbox
 from largesse.payments.sandbox import SandboxProvider
 from largesse.payments.sandbox_service import SandboxService, Scenario
-from largesse.records import database, orders
+from largesse.records import orders
 from largesse.records.database import Database
 from largesse.records.users import User
 from largesse.rooms.live import LiveRooms
@@ -55,8 +54,9 @@ ANA = User(
 class Shop:
     """See the top of the file; `open_shop` makes one."""
 
-    def __init__(self, folder: Path, clock: ManualClock, port: int) -> None:
+    def __init__(self, folder: Path, records_url: str, clock: ManualClock, port: int) -> None:
         self.folder = folder
+        self.records_url = records_url
         self.clock = clock
         self.catalog = catalogs.load(PACKAGES, GIFT_ITEMS)
         self.price_list_version = 1
@@ -75,7 +75,7 @@ class Shop:
         self.sandbox: SandboxService
 
     async def open(self) -> None:
-        self.db = await Database.open(database.sqlite_url(self.folder / "records.sqlite"))
+        self.db = await Database.open(self.records_url)
         self.rooms = LiveRooms(self.db, self.ledger, self.catalog, self.clock, TEST)
         self.sandbox = await SandboxService.open(
             self.folder / "sandbox.sqlite",
@@ -166,18 +166,12 @@ class Shop:
         return 0 if wallet is None else wallet.credits_posted - wallet.debits_posted
 
 
-def make_records(folder: Path) -> None:
-    """An empty records file, to be copied for each test."""
-    asyncio.run(database.migrate(database.sqlite_url(folder / "records.sqlite")))
-
-
 @contextlib.asynccontextmanager
-async def open_shop(empty: Path, folder: Path):
-    """A shop in `folder` with a web server on a free port of the loopback."""
-    shutil.copy(empty / "records.sqlite", folder / "records.sqlite")
+async def open_shop(folder: Path, records_url: str):
+    """A shop on migrated records, with a web server on a free port of the loopback."""
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
-    shop = Shop(folder, ManualClock(), listener.getsockname()[1])
+    shop = Shop(folder, records_url, ManualClock(), listener.getsockname()[1])
     await shop.open()
     config = uvicorn.Config(shop, lifespan="off", log_config=None, ws="none")
     server = uvicorn.Server(config)

@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from largesse.clock import ManualClock
 from largesse.records.database import Database
 from tests import databases
+from tests.records.town import Town, open_town
 
 
 @pytest.fixture(params=databases.ENGINES)
@@ -25,3 +27,9 @@ async def db(url_of_db: str) -> AsyncIterator[Database]:
     db = await Database.open(url_of_db)
     yield db
     await db.close()
+
+
+@pytest.fixture
+async def town(clock: ManualClock) -> AsyncIterator[Town]:
+    async with open_town(clock) as opened:
+        yield opened

@@ -155,8 +155,22 @@ async def test_orders_left_lying_are_found_the_oldest_first(db):
     for n, status in enumerate(statuses):
         row = msgspec.structs.replace(ORDER, id=id_of(100 + n), status=status, updated_at=NOW - n)
         await orders.insert_or_get(db, row)
-    found = await orders.unfinished(db, NOW, 10)
+    found = await orders.claim_unfinished(db, NOW, NOW + 9, 10)
     assert [order.status for order in found] == ["paid", "pending"]
+
+
+async def test_an_order_that_somebody_looks_at_is_given_to_nobody_else_until_it_is_as_old_again(db):
+    for n in range(6):
+        row = msgspec.structs.replace(ORDER, id=id_of(100 + n), updated_at=NOW + n)
+        await orders.insert_or_get(db, row)
+    claims = await asyncio.gather(
+        *(orders.claim_unfinished(db, NOW + 50, NOW + 99, 2) for _ in range(5))
+    )
+    assert sorted(order.id for claim in claims for order in claim) == [
+        id_of(100 + n) for n in range(6)
+    ]
+    assert await orders.claim_unfinished(db, NOW + 99, NOW + 100, 9) == []
+    assert len(await orders.claim_unfinished(db, NOW + 100, NOW + 101, 9)) == 6
 
 
 def event(n: int, **changes: object) -> Event:
@@ -175,7 +189,7 @@ def event(n: int, **changes: object) -> Event:
 async def test_a_webhook_sent_many_times_is_kept_once(db):
     stored = await asyncio.gather(*(inbox.store(db, event(1)) for _ in range(10)))
     assert sorted(stored) == [False] * 9 + [True]
-    assert len(await inbox.due(db, NOW + 9, 10)) == 1
+    assert len(await inbox.waiting(db, 10)) == 1
 
 
 async def test_a_live_and_a_test_event_of_one_name_are_two(db):
@@ -186,11 +200,12 @@ async def test_a_live_and_a_test_event_of_one_name_are_two(db):
 async def test_what_failed_comes_back_later_and_what_is_done_never(db):
     for n in (1, 2, 3):
         await inbox.store(db, event(n))
-    one, two, three = await inbox.due(db, NOW + 3, 10)
+    one, two, three = await inbox.claim(db, NOW + 3, NOW + 50, 10)
     await inbox.mark_handled(db, one, now=NOW + 4)
     await inbox.mark_failed(db, two, next_attempt_at=NOW + 100, problem="no answer")
-    assert await inbox.due(db, NOW + 99, 10) == [three]
-    again = (await inbox.due(db, NOW + 100, 10))[1]
+    assert await inbox.claim(db, NOW + 49, NOW + 80, 10) == []
+    assert [x.event_id for x in await inbox.claim(db, NOW + 99, NOW + 101, 10)] == [three.event_id]
+    [again] = await inbox.claim(db, NOW + 100, NOW + 200, 10)
     assert (again.event_id, again.attempts, again.problem) == ("evt-2", 1, "no answer")
     assert [x.event_id for x in await inbox.recent(db, limit=2)] == ["evt-3", "evt-2"]
     older = await inbox.recent(db, before=(NOW + 2, "evt-2"), limit=2)
@@ -199,12 +214,30 @@ async def test_what_failed_comes_back_later_and_what_is_done_never(db):
 
 async def test_what_was_handled_stays_handled_though_another_worker_says_it_failed(db):
     await inbox.store(db, event(1))
-    [due] = await inbox.due(db, NOW + 1, 10)
+    [due] = await inbox.claim(db, NOW + 1, NOW + 2, 10)
     await inbox.mark_handled(db, due, now=NOW + 2)
     await inbox.mark_failed(db, due, next_attempt_at=NOW + 3, problem="late")
-    assert await inbox.due(db, NOW + 100, 10) == []
+    assert await inbox.claim(db, NOW + 100, NOW + 200, 10) == []
     [kept] = await inbox.recent(db, limit=10)
     assert (kept.handled_at, kept.attempts, kept.problem) == (NOW + 2, 1, None)
+
+
+async def test_many_workers_at_once_are_given_each_event_once_and_the_longest_due_first(db):
+    for n in range(30):
+        await inbox.store(db, event(n))
+    claims = await asyncio.gather(*(inbox.claim(db, NOW + 30, NOW + 99, 7) for _ in range(6)))
+    given = [event.event_id for claim in claims for event in claim]
+    assert sorted(given) == sorted(f"evt-{n}" for n in range(30))
+    for claim in claims:
+        assert [x.next_attempt_at for x in claim] == sorted(x.next_attempt_at for x in claim)
+
+
+async def test_what_a_dead_worker_claimed_comes_due_again(db):
+    await inbox.store(db, event(1))
+    [claimed] = await inbox.claim(db, NOW + 1, NOW + 50, 10)
+    assert await inbox.claim(db, NOW + 49, NOW + 99, 10) == []
+    [again] = await inbox.claim(db, NOW + 50, NOW + 99, 10)
+    assert (again.event_id, again.attempts) == (claimed.event_id, 0)
 
 
 def room(n: int, creator: int = 7, **changes: object) -> Room:

@@ -11,8 +11,9 @@ class Event(msgspec.Struct, frozen=True):
     """
     One verified event of a provider, as it came.
 
-    `reference` is the payment it is about; `body` the raw bytes. It is due at `next_attempt_at`
-    until `handled_at` is set; `problem` is what went wrong the last time.
+    `reference` is the payment it is about; `body` the raw bytes. It is due at `next_attempt_at`,
+    which whoever handles it puts off meanwhile, until `handled_at` is set; `problem` is what went
+    wrong the last time.
     """
 
     provider: str
@@ -38,11 +39,35 @@ async def store(db: Database, event: Event) -> bool:
     return stored.rowcount == 1
 
 
-async def due(db: Database, now: int, limit: int) -> list[Event]:
-    """Events that wait to be handled, the longest due first."""
-    statement = (
+async def claim(db: Database, now: int, until: int, limit: int) -> list[Event]:
+    """
+    Events that are due, the longest due first, which until then nobody else will be given.
+
+    Whoever claims them and dies leaves them to come due again at `until`. Two who ask at once get
+    different ones, and neither waits for the other.
+    """
+    assert now < until
+    due = (
         sa.select(*_COLUMNS)
         .where(inbox.c.handled_at.is_(None), inbox.c.next_attempt_at <= now)
+        .order_by(inbox.c.next_attempt_at, inbox.c.received_at)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    )
+    async with db.begin() as tx:
+        events = [Event(*row) for row in await tx.execute(due)]
+        keys = [(event.provider, event.environment, event.event_id) for event in events]
+        if keys:
+            claimed = inbox.update().where(sa.tuple_(*inbox.primary_key.columns).in_(keys))
+            await tx.execute(claimed.values(next_attempt_at=until))
+    return events
+
+
+async def waiting(db: Database, limit: int) -> list[Event]:
+    """Events that are not handled yet, claimed or not, those whose turn comes first before others."""
+    statement = (
+        sa.select(*_COLUMNS)
+        .where(inbox.c.handled_at.is_(None))
         .order_by(inbox.c.next_attempt_at, inbox.c.received_at)
         .limit(limit)
     )

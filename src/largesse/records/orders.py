@@ -117,16 +117,27 @@ async def recent(
     return await _page(db, condition, before, limit)
 
 
-async def unfinished(db: Database, older_than: int, limit: int) -> list[Order]:
-    """Orders on which nothing has happened since this instant though they are not at an end."""
-    statement = (
+async def claim_unfinished(db: Database, older_than: int, now: int, limit: int) -> list[Order]:
+    """
+    Orders on which nothing has happened since an instant though they are not at an end, the oldest
+    first; they count as looked at now, so that nobody else is given them and others come first.
+
+    Whoever claims them and dies leaves them to be found again when they are as old once more.
+    """
+    assert older_than <= now
+    idle = (
         sa.select(*_COLUMNS)
         .where(orders.c.status.in_(UNFINISHED_STATUSES), orders.c.updated_at < older_than)
         .order_by(orders.c.updated_at)
         .limit(limit)
+        .with_for_update(skip_locked=True)
     )
-    async with db.connect() as tx:
-        return [_order(row) for row in await tx.execute(statement)]
+    async with db.begin() as tx:
+        found = [_order(row) for row in await tx.execute(idle)]
+        if found:
+            claimed = orders.update().where(orders.c.id.in_([order.id for order in found]))
+            await tx.execute(claimed.values(updated_at=now))
+    return found
 
 
 async def _find(db: Database, condition: sa.ColumnElement[bool]) -> Order | None:
