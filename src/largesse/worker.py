@@ -15,6 +15,7 @@ import structlog
 from largesse import recharge, reconcile
 from largesse.app import App, JobState
 from largesse.clock import SECOND, Clock
+from largesse.ledger import LedgerUnavailable
 from largesse.records import leases, projections, sessions
 from largesse.records.database import Database, RecordsUnavailable
 
@@ -224,7 +225,14 @@ class Worker:
             state.failures += 1
             state.failures_in_a_row += 1
             state.problem = repr(error)
-            log.exception("job_failed", job=job.name, failures_in_a_row=state.failures_in_a_row)
+            is_known = isinstance(error, (LedgerUnavailable, RecordsUnavailable))
+            log.error(
+                "job_failed",
+                job=job.name,
+                failures_in_a_row=state.failures_in_a_row,
+                problem=state.problem,
+                exc_info=not is_known,  # A database that is away is no fault of ours.
+            )
             return min(2.0 ** min(state.failures_in_a_row - 1, 10), FAILURE_PAUSE_SECONDS_MAX)
         state.runs += 1
         state.failures_in_a_row = 0

@@ -14,16 +14,31 @@ CHECK_SECONDS_MAX = 60
 
 
 class House(msgspec.Struct, frozen=True):
-    """Where the data is, and the one port that every process of this house listens on."""
+    """
+    Where the data is, and the one port that every process of this house listens on.
+
+    With a `database` its records and ledger are in that one, and `workers` may be several.
+    """
 
     data: Path
     log: Path
     port: int
+    database: str = ""
+    workers: int = 1
+
+    @property
+    def environ(self) -> dict[str, str]:
+        """The settings of every process of it."""
+        named = {"DATA": str(self.data), "PORT": str(self.port), "WORKERS": str(self.workers)}
+        if self.database:
+            named |= {"DATABASE_URL": self.database, "LEDGER_URL": self.database}
+        return {f"LARGESSE_{name}": value for name, value in named.items()}
 
 
-def found(tmp_path: Path) -> House:
+def found(tmp_path: Path, *, database: str = "", workers: int = 1) -> House:
     """A house whose data folder is made, as test money, by its first process."""
-    return House(tmp_path / "data", tmp_path / "server.log", serving.free_port())
+    port = serving.free_port()
+    return House(tmp_path / "data", tmp_path / "server.log", port, database, workers)
 
 
 def start(house: House) -> Server:
@@ -32,7 +47,7 @@ def start(house: House) -> Server:
         [*serving.LARGESSE, "serve", "--create", "test"],
         port=house.port,
         log=house.log,
-        environ={"LARGESSE_DATA": str(house.data), "LARGESSE_PORT": str(house.port)},
+        environ=house.environ,
         cwd=house.log.parent,
     )
     serving.ready(server)
@@ -51,7 +66,7 @@ def broken_checks(house: House) -> str:
     }
     done = subprocess.run(
         [*serving.LARGESSE, "check"],
-        env={**inherited, "LARGESSE_DATA": str(house.data), "COLUMNS": "200"},
+        env={**inherited, **house.environ, "COLUMNS": "200"},
         cwd=house.log.parent,
         capture_output=True,
         text=True,

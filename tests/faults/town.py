@@ -26,11 +26,15 @@ Json = dict[str, Any]
 
 
 class Gift(msgspec.Struct):
-    """A gift that was sent: `answer` is the gift of its 201, None while nobody knows."""
+    """
+    A gift that was sent: `answer` is the gift of its 201, None while nobody knows. It is of the town's
+    item, or of the other one.
+    """
 
     viewer: int
     key: str
     quantity: int
+    is_other: bool = False
     answer: Json | None = None
     refused: bool = False
 
@@ -53,6 +57,7 @@ class Town(msgspec.Struct):
     creator_token: str
     room_id: str
     item_id: str
+    other_item_id: str
     package_id: str
     package_coins: int
     randomness: random.Random
@@ -69,7 +74,7 @@ async def visitor(url: str, *, connections: int = 64) -> AsyncIterator[httpx.Asy
 
 
 async def settle(client: httpx.AsyncClient, *, viewers: int, seed: int) -> Town:
-    """Sign everybody up, open the creator's room, pick the cheapest gift and package."""
+    """Sign everybody up, open the creator's room, pick the cheapest gifts and package."""
     creator = await _sign_up(client, "creator")
     await expect(client.post("/v1/me/roles", json={"role": "creator"}, headers=bearer(creator)))
     room = await expect(client.post("/v1/rooms", json={"title": "Town"}, headers=bearer(creator)))
@@ -77,12 +82,15 @@ async def settle(client: httpx.AsyncClient, *, viewers: int, seed: int) -> Town:
     packages = await expect(client.get("/v1/packages", params={"channel": "web", "country": "US"}))
     package = min(packages["packages"], key=lambda package: package["coins"])
     items = await expect(client.get("/v1/gift-items"))
-    item = next(item for item in items["items"] if item["coins"] == 1 and not item["exclusive"])
+    item, other, *_ = [
+        item["id"] for item in items["items"] if item["coins"] == 1 and not item["exclusive"]
+    ]
     return Town(
         tokens=tokens,
         creator_token=creator,
         room_id=room["id"],
-        item_id=item["id"],
+        item_id=item,
+        other_item_id=other,
         package_id=package["id"],
         package_coins=package["coins"] + package["bonus_coins"],
         randomness=random.Random(seed),
@@ -113,12 +121,17 @@ async def recharge(client: httpx.AsyncClient, town: Town, order: Order) -> None:
     order.is_paid = True
 
 
-async def send(client: httpx.AsyncClient, town: Town, gift: Gift) -> httpx.Response:
-    """Send the gift (again); the answer is for the caller to read."""
+async def send(
+    client: httpx.AsyncClient, town: Town, gift: Gift, *, token: str = ""
+) -> httpx.Response:
+    """Send the gift (again), in another session where one is given; the caller reads the answer."""
     return await client.post(
         f"/v1/rooms/{town.room_id}/gifts",
-        json={"item_id": town.item_id, "quantity": gift.quantity},
-        headers={**bearer(town.tokens[gift.viewer]), "Idempotency-Key": gift.key},
+        json={
+            "item_id": town.other_item_id if gift.is_other else town.item_id,
+            "quantity": gift.quantity,
+        },
+        headers={**bearer(token or town.tokens[gift.viewer]), "Idempotency-Key": gift.key},
     )
 
 
@@ -170,5 +183,10 @@ async def _sign_up(client: httpx.AsyncClient, login: str) -> str:
     person = {"login": login, "email": f"{login}@example.com", "password": PASSWORD}
     person |= {"birth_date": "1990-01-01", "country": "US"}
     await expect(client.post("/v1/users", json=person))
-    login_body = {"login": login, "password": PASSWORD}
-    return str((await expect(client.post("/v1/sessions", json=login_body)))["token"])
+    return await log_in(client, login)
+
+
+async def log_in(client: httpx.AsyncClient, login: str) -> str:
+    """A new session of somebody who lives here: its token."""
+    body = {"login": login, "password": PASSWORD}
+    return str((await expect(client.post("/v1/sessions", json=body)))["token"])
