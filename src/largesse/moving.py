@@ -6,7 +6,7 @@ Beside `app.py` the one place that names engines: a copy has two of them, and no
 
 import contextlib
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 from largesse import folder as folders
@@ -16,6 +16,7 @@ from largesse.ledger import copying
 from largesse.ledger.copying import Copied
 from largesse.records import copying as records_copying
 from largesse.records.database import Database, migrate
+from largesse.settings import without_password
 
 SQLITE = "sqlite"
 POSTGRES = ("postgresql", "postgres")
@@ -36,13 +37,15 @@ async def copy_ledger(
     _refuse_itself(source_url, target_url)
     async with contextlib.AsyncExitStack() as opened:
         owned: set[Path] = set()
-        source = await _ledger_source(source_url, owned, opened)
+        with _named_end("--from", source_url):
+            source = await _ledger_source(source_url, owned, opened)
         if _scheme(target_url) == TIGERBEETLE:
             from largesse.ledger import tigerbeetle_copy
 
             steps = tigerbeetle_copy.copy(source, target_url)
         else:
-            target = await _ledger_target(target_url, owned, opened, allow_unsafe)
+            with _named_end("--to", target_url):
+                target = await _ledger_target(target_url, owned, opened, allow_unsafe)
             steps = copying.copy(source, target)
         async for step in steps:
             yield step
@@ -104,13 +107,25 @@ async def copy_records(
                 raise _unknown(option, _scheme(url))
             if _scheme(url) == SQLITE:
                 _own(url, owned, opened)
-        source = await Database.open(source_url, allow_unsafe=True)
-        opened.push_async_callback(source.close)
-        await migrate(target_url)
-        target = await Database.open(target_url, allow_unsafe=allow_unsafe)
-        opened.push_async_callback(target.close)
+        with _named_end("--from", source_url):
+            source = await Database.open(source_url, allow_unsafe=True)
+            opened.push_async_callback(source.close)
+        with _named_end("--to", target_url):
+            await migrate(target_url)
+            target = await Database.open(target_url, allow_unsafe=allow_unsafe)
+            opened.push_async_callback(target.close)
         async for step in records_copying.copy(source, target):
             yield step
+
+
+@contextlib.contextmanager
+def _named_end(option: str, url: str) -> Iterator[None]:
+    """What a store says when it cannot be opened, with the end that it is and its place."""
+    try:
+        yield
+    except Rejected as rejected:
+        facts = {"setting": option, "place": without_password(url), **rejected.facts}
+        raise Rejected(rejected.code, **facts) from rejected
 
 
 def _own(url: str, owned: set[Path], opened: contextlib.AsyncExitStack) -> Path:
