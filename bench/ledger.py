@@ -2,8 +2,8 @@
 Gifts a second of the ledger alone, every engine beside what it is held against, in one run.
 
 In each round every system has its turn, on empty stores, for one hot creator and for many. Ids and
-chains are made inside the measured time; nobody is answered before the gift is on the disk; the books
-are looked at after each turn.
+chains are made inside the measured time; nobody is answered before the gift is on the disk; after each turn
+the accounts must have moved by the gifts that were answered.
 """
 
 import asyncio
@@ -73,12 +73,14 @@ async def _measure(
 async def _turn(found: Found, system: System, folder: Path, creators: int, seconds: float) -> None:
     with tempfile.TemporaryDirectory(dir=folder) as place:
         async with system.stand(Path(place), creators) as stand:
-            await stand.measure(system.loads[-1], min(seconds, WARM_UP_SECONDS))
+            warm_up = await stand.measure(system.loads[-1], min(seconds, WARM_UP_SECONDS))
+            given = warm_up.gifts
             for load in system.loads:
                 row = (creators, _row(system, load), system.name)
                 measured = await stand.measure(load, seconds)
                 found.measured.setdefault(row, []).append(measured)
-            words = await stand.books()
+                given += measured.gifts
+            words = await stand.books(given)
             # Once they were bad they stay bad.
             if found.books.get(system.name, HOLD) == HOLD:
                 found.books[system.name] = words

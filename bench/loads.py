@@ -42,10 +42,14 @@ LOADS = (
 
 
 class Stand(msgspec.Struct, frozen=True):
-    """A system that is open, with its audience seated. `books` says `HOLD`, or what does not."""
+    """
+    A system that is open, with its audience seated.
+
+    `books`, given how many gifts were answered, says `HOLD`, or what does not.
+    """
 
     measure: Callable[[Load, float], Awaitable[Measured]]
-    books: Callable[[], Awaitable[str]]
+    books: Callable[[int], Awaitable[str]]
 
 
 class System(msgspec.Struct, frozen=True):

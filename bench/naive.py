@@ -51,8 +51,8 @@ async def stand(url: str, people: House, *, connections: int) -> AsyncIterator[S
             with bench.steady():
                 return await bench.drive(send, in_flight=load.in_flight, seconds=seconds)
 
-        async def books() -> str:
-            return await _balanced(pool)
+        async def books(given: int) -> str:
+            return await _balanced(pool, given)
 
         yield Stand(measure, books)
 
@@ -88,8 +88,9 @@ async def _seat(pool: "asyncpg.Pool", people: House) -> None:
         await connection.execute("ANALYZE accounts")
 
 
-async def _balanced(pool: "asyncpg.Pool") -> str:
-    """Whether the accounts add up to what the transfers say."""
-    [moved] = await pool.fetchrow("SELECT coalesce(sum(amount), 0) FROM transfers")
+async def _balanced(pool: "asyncpg.Pool", given: int) -> str:
+    """Whether the gifts are there, and the accounts add up to what the transfers say."""
+    query = "SELECT count(*), coalesce(sum(amount), 0) FROM transfers"
+    transfers, moved = await pool.fetchrow(query)
     debits, credits = await pool.fetchrow("SELECT sum(debits), sum(credits) FROM accounts")
-    return HOLD if moved == debits == credits else "do NOT balance"
+    return HOLD if transfers == 2 * given and moved == debits == credits else "do NOT hold"

@@ -26,6 +26,8 @@ from largesse.cli.bench import Measured
 ACCOUNT = struct.Struct("<16s 64x 16s Q I 4x I H H 8x")
 TRANSFER = struct.Struct("<16s 16s 16s Q 8x 16x 16s Q I I I H H 8x")
 RESULT = struct.Struct("<Q I 4x")
+CREDITS_POSTED = struct.Struct("<64x Q 56x")
+"""Of an account as it comes back."""
 CREATED = (1 << 32) - 1
 EXISTS_ACCOUNT, EXISTS_TRANSFER = 21, 46
 GIFTS_PER_MESSAGE = 4_000
@@ -59,8 +61,8 @@ class Packed:
         )
         assert status == bindings.InitStatus.SUCCESS, status
 
-    async def ask(self, operation: int, data: bytes) -> list[int]:
-        """Send one message; the status of each event in it."""
+    async def ask(self, operation: int, data: bytes) -> bytes:
+        """Send one message; what comes back, as it is."""
         number = next(self._numbers)
         buffer = ctypes.create_string_buffer(data, len(data))
         packet = bindings.CPacket()
@@ -72,7 +74,17 @@ class Packed:
         self._waiting[number] = ((buffer, packet), future)
         status = bindings.tb_client_submit(ctypes.byref(self._client), ctypes.byref(packet))
         assert status == bindings.ClientStatus.OK, status
-        return [status for _, status in RESULT.iter_unpack(await future)]
+        return await future
+
+    async def create(self, operation: int, data: bytes) -> list[int]:
+        """Send one message; the status of each event in it."""
+        return [status for _, status in RESULT.iter_unpack(await self.ask(operation, data))]
+
+    async def redeemed(self, people: House) -> int:
+        """The coins of all gifts so far."""
+        answer = await self.ask(bindings.Operation.LOOKUP_ACCOUNTS, people.redeemed[::-1])
+        coins: int = CREDITS_POSTED.unpack(answer)[0]
+        return coins
 
     def close(self) -> None:
         bindings.tb_client_deinit(ctypes.byref(self._client))
@@ -107,12 +119,14 @@ async def stand(cluster: int, addresses: str, people: House) -> AsyncIterator[St
             groups_in_flight_max=MESSAGES_IN_FLIGHT,
         )
         gifts = plain_gifts(people)
+        before = await packed.redeemed(people)
 
         async def measure(load: Load, seconds: float) -> Measured:
             return await plain_gifts_to(grouping.create, gifts, load, seconds)
 
-        async def books() -> str:
-            return HOLD  # The cluster keeps them; there is nothing of ours to look at.
+        async def books(given: int) -> str:
+            moved = await packed.redeemed(people) - before
+            return HOLD if moved == given else f"do NOT hold: {moved} instead of {given} coins"
 
         yield Stand(measure, books)
     finally:
@@ -142,7 +156,7 @@ async def _seat(packed: Packed, people: House) -> None:
         ACCOUNT.pack(id[::-1], ZERO, 0, 0, ledger, CODE, flags) for id, ledger, flags in accounts
     ]
     for message in _messages(packs):
-        statuses = await packed.ask(bindings.Operation.CREATE_ACCOUNTS, message)
+        statuses = await packed.create(bindings.Operation.CREATE_ACCOUNTS, message)
         assert {*statuses} <= {CREATED, EXISTS_ACCOUNT}, {*statuses}
     coins = [
         _pack(
@@ -152,14 +166,14 @@ async def _seat(packed: Packed, people: House) -> None:
         for each in people.wallets
     ]
     for message in _messages(coins):
-        statuses = await packed.ask(bindings.Operation.CREATE_TRANSFERS, message)
+        statuses = await packed.create(bindings.Operation.CREATE_TRANSFERS, message)
         assert {*statuses} <= {CREATED, EXISTS_TRANSFER}, {*statuses}
 
 
 async def _create(packed: Packed, gifts: list[Gift]) -> list[bool]:
     """Two transfers a gift, the first linked to the second: both are created or neither."""
     message = b"".join([_pack(coin, LINKED) + _pack(diamond, 0) for coin, diamond in gifts])
-    statuses = await packed.ask(bindings.Operation.CREATE_TRANSFERS, message)
+    statuses = await packed.create(bindings.Operation.CREATE_TRANSFERS, message)
     return [status in (CREATED, EXISTS_TRANSFER) for status in statuses[::2]]
 
 

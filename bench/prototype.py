@@ -156,12 +156,13 @@ def _known(db: sqlite3.Connection, ids: Iterable[bytes]) -> set[bytes]:
     return {id for (id,) in db.execute(statement, wanted)}
 
 
-def balanced(path: Path) -> bool:
-    """Whether the accounts add up to what the transfers say."""
+def balanced(path: Path, given: int) -> bool:
+    """Whether so many gifts are there, and the accounts add up to what the transfers say."""
     db = sqlite3.connect(path)
     try:
-        [moved] = db.execute("SELECT coalesce(sum(amount), 0) FROM transfers").fetchone()
+        query = "SELECT count(*), coalesce(sum(amount), 0) FROM transfers"
+        transfers, moved = db.execute(query).fetchone()
         debits, credits = db.execute("SELECT sum(debits), sum(credits) FROM accounts").fetchone()
     finally:
         db.close()
-    return bool(moved == debits == credits)
+    return bool(transfers == 2 * given and moved == debits == credits)

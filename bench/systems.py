@@ -2,11 +2,11 @@
 The systems that stand side by side in one run: ours on each engine, and what they are held against.
 
 Each is opened afresh for every round, with empty stores (a TigerBeetle cluster excepted, which is the
-operator's), its audience is seated outside the measured time, and its books are looked at afterwards.
+operator's), its audience is seated outside the measured time, and its accounts are held against the answers afterwards.
 """
 
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
@@ -17,6 +17,7 @@ from bench.prototype import Prototype, balanced
 from largesse.app import App
 from largesse.cli import bench
 from largesse.cli.bench import Measured
+from largesse.ledger import Ledger
 from tests import postgres
 
 TIGERBEETLE = "LARGESSE_TEST_TIGERBEETLE"
@@ -57,19 +58,50 @@ def tigerbeetle_url() -> str:
 async def ours(
     data: Path, creators: int, *, database_url: str = "", ledger_url: str = ""
 ) -> AsyncIterator[Stand]:
-    """Largesse, opened by its settings, with its books checked as `largesse check` does."""
+    """Largesse, opened by its settings."""
     async with bench.opened(data, database_url=database_url, ledger_url=ledger_url) as app:
         audience = await bench.seat(
             app.ledger, viewers=bench.VIEWERS, creators=creators, environment=app.environment
         )
 
+        before = await _totals(app.ledger, creators)
+
         async def measure(load: Load, seconds: float) -> Measured:
             return await gift_to(app.ledger, audience, load, seconds)
 
-        async def books() -> str:
-            return await said_of(app)
+        async def books(given: int) -> str:
+            return _compared(before, await _totals(app.ledger, creators), given)
 
         yield Stand(measure, books)
+
+
+async def _totals(ledger: Ledger, creators: int) -> tuple[int, ...]:
+    """Coins spent and redeemed, diamonds issued and earned, as the accounts have them."""
+    people = house(creators)
+
+    async def total(account_ids: Sequence[bytes], side: str) -> int:
+        found = 0
+        for n in range(0, len(account_ids), bench.ACCOUNTS_PER_CALL):
+            page = account_ids[n : n + bench.ACCOUNTS_PER_CALL]
+            for account in await ledger.lookup_accounts(page):
+                assert account is not None
+                found += getattr(account, side)
+        return found
+
+    return (
+        await total(people.wallets, "debits_posted"),
+        await total([people.redeemed], "credits_posted"),
+        await total([people.issued], "debits_posted"),
+        await total(people.earnings, "credits_posted"),
+    )
+
+
+def _compared(before: tuple[int, ...], after: tuple[int, ...], given: int) -> str:
+    """Every answered gift has moved its coins and its diamonds, once."""
+    moved = tuple(end - begin for begin, end in zip(before, after, strict=True))
+    coins = bench.COINS * given
+    expected = (coins, coins, coins * bench.SHARE_BPS, coins * bench.SHARE_BPS)
+    return HOLD if moved == expected else f"do NOT hold: {moved} moved instead of {expected}"
 
 
 async def said_of(app: App) -> str:
@@ -104,6 +136,7 @@ def _processes(
         async with database(server) as url:
             async with ours(data, creators, database_url=url, ledger_url=url):
                 pass  # Made and seated; the processes find everything there.
+            nothing = (0, 0, 0, 0)
             environ = {"LARGESSE_DATA": str(data)}
             environ |= {"LARGESSE_DATABASE_URL": url, "LARGESSE_LEDGER_URL": url}
             async with other.others(environ, creators=creators, count=PROCESSES) as running:
@@ -111,9 +144,9 @@ def _processes(
                 async def measure(load: Load, seconds: float) -> Measured:
                     return await other.together(running, load, seconds)
 
-                async def books() -> str:
+                async def books(given: int) -> str:
                     async with bench.opened(data, database_url=url, ledger_url=url) as app:
-                        return await said_of(app)
+                        return _compared(nothing, await _totals(app.ledger, creators), given)
 
                 yield Stand(measure, books)
 
@@ -141,8 +174,8 @@ async def _prototype(place: Path, creators: int) -> AsyncIterator[Stand]:
     async def measure(load: Load, seconds: float) -> Measured:
         return await plain_gifts_to(prototype.create, gifts, load, seconds)
 
-    async def books() -> str:
-        return HOLD if balanced(path) else "do NOT balance"
+    async def books(given: int) -> str:
+        return HOLD if balanced(path, given) else "do NOT hold"
 
     try:
         yield Stand(measure, books)
