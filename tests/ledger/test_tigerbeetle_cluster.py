@@ -8,6 +8,7 @@ import pytest
 from largesse import ids
 from largesse.clock import SystemClock
 from largesse.ledger import PAGE_MAX, LedgerUnavailable, QueryFilter
+from largesse.ledger import tigerbeetle_client as client
 from largesse.ledger import tigerbeetle_reading as reading
 from largesse.ledger import tigerbeetle_verify as verifying
 from largesse.ledger import tigerbeetle_wire as wire
@@ -29,6 +30,7 @@ from tests.ledger.gifts import problems
 if not tigerbeetle.ADDRESS:
     pytest.skip(tigerbeetle.NO_CLUSTER, allow_module_level=True)
 
+SESSIONS_KEPT = 64
 LIMITED = int(AccountFlags.DEBITS_MUST_NOT_EXCEED_CREDITS)
 
 
@@ -189,6 +191,25 @@ async def test_a_session_that_ends_under_load_is_made_again_and_nothing_doubles(
     assert left == list(range(999, 599, -1))
     assert await _held(ledger, people.earnings) == 400
     assert await ledger._posting.connect() is not session
+
+
+async def test_the_cluster_lets_the_oldest_of_too_many_sessions_go(
+    ledger: TigerBeetleLedger, people: People
+) -> None:
+    """It keeps 64; whoever asks next in the one that it let go gets a new one and an answer."""
+    oldest = await ledger._posting.connect()
+    bindings = client.load()
+    address = client.parse(f"tigerbeetle://{tigerbeetle.ADDRESS}")
+    for _ in range(SESSIONS_KEPT + 1):
+        connection = client.Connection(bindings, address)
+        await connection.ask(Operation.LOOKUP_ACCOUNTS, people.bank[::-1])
+        await connection.close()
+    answers = await asyncio.gather(
+        *(ledger.create_transfers([people.gift(n)]) for n in range(1, 51))
+    )
+    assert {result.outcome for [result] in answers} == {Outcome.CREATED}
+    assert await _held(ledger, people.earnings) == 50
+    assert await ledger._posting.connect() is not oldest
 
 
 async def test_a_refusal_whose_answer_was_lost_is_told_by_its_reason(

@@ -46,6 +46,7 @@ from largesse.ledger.model import (
 )
 from largesse.ledger.tigerbeetle_answers import Answers, Call, LookedUp
 from largesse.ledger.tigerbeetle_client import (
+    ANSWER_SECONDS_MAX,
     OPEN_SECONDS_MAX,
     Connection,
     Operation,
@@ -269,8 +270,8 @@ class TigerBeetleLedger:
             return
         self._closing = True
         self._wake_up()
-        if self._away:
-            self._task.cancel()
+        await asyncio.wait([self._task], timeout=0 if self._away else ANSWER_SECONDS_MAX)
+        self._task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await self._task
         await self._posting.close()

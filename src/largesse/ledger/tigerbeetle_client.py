@@ -282,8 +282,10 @@ class Session:
         self._ended = True
         # It waits for the library's thread, which may be in the middle of something.
         await asyncio.to_thread(self._bindings.tb_client_deinit, ctypes.byref(self._client))
-        # Its completions came to the loop before the thread's end did.
-        assert not self._under_way
+        # The library lets go of every question before its thread ends; they must live until then.
+        while self._under_way:
+            await asyncio.wait([future for future, _, _ in self._under_way.values()])
+            await asyncio.sleep(0)
 
 
 def _unanswered() -> LedgerUnavailable:

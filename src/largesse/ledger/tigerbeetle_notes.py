@@ -8,10 +8,11 @@ their own: their user data carries the refusal, 28 bytes in each, and no transfe
 
 import zlib
 from hashlib import blake2b
+from typing import Any
 
 import msgspec
 
-from largesse.ledger.model import Account, AccountFlags, Refused
+from largesse.ledger.model import Account, AccountFlags, Outcome, Refused, Transfer
 from largesse.ledger.tigerbeetle_wire import pack_account
 
 NOTES_LEDGER = 2**32 - 1
@@ -19,8 +20,9 @@ NOTES_LEDGER = 2**32 - 1
 PIECE_SIZE = 28
 PIECES_MAX = 2**16 - 1
 
+_Noted = tuple[bytes, Outcome, int, int, list[tuple[Any, ...]]]
 _encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(Refused).decode
+_decode = msgspec.msgpack.Decoder(_Noted).decode
 
 
 def note_id(transfer_id: bytes, piece: int = 0) -> bytes:
@@ -31,7 +33,9 @@ def note_id(transfer_id: bytes, piece: int = 0) -> bytes:
 
 def pieces_of(refused: Refused) -> list[Account]:
     """The accounts of one note. The first says by its code how many they are."""
-    text = zlib.compress(_encode(refused), 9)
+    chain = [msgspec.structs.astuple(t) for t in refused.chain]
+    noted = (refused.transfer_id, refused.outcome, refused.timestamp, refused.available, chain)
+    text = zlib.compress(_encode(noted), 9, -zlib.MAX_WBITS)
     count = -(-len(text) // PIECE_SIZE)
     assert 0 < count <= PIECES_MAX
     text = text.ljust(count * PIECE_SIZE, b"\x00")
@@ -71,4 +75,7 @@ def read_note(pieces: list[Account]) -> Refused:
         for piece in pieces
     )
     # What fills up the last piece stands behind the end that the text itself knows.
-    return _decode(zlib.decompressobj().decompress(text))
+    noted = zlib.decompressobj(-zlib.MAX_WBITS).decompress(text)
+    transfer_id, outcome, timestamp, available, chain = _decode(noted)
+    transfers = tuple([Transfer(*fields) for fields in chain])
+    return Refused(transfer_id, outcome, timestamp, available, transfers)
