@@ -262,7 +262,8 @@ def test_who_has_just_left_another_process_is_not_announced_again():
     installation.do(("enters", 1, "ana", 1))
     installation.turn(1)
     assert _members(installation) == 1
-    installation.do(("leaves", 1, "ana", 1))
+    for deed in (("leaves", 1, "ana", 1), ("turn", 1, None, 1), ("turn", 0, None, 1)):
+        installation.do(deed)
     installation.do(("waits", 0, None, 120))
     installation.do(("enters", 0, "ana", 1))
     installation.turn(0)

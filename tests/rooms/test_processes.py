@@ -1,6 +1,9 @@
 """A room in several processes is one room: everybody sees the same, in the same order, once."""
 
 import asyncio
+import atexit
+from contextlib import asynccontextmanager
+from functools import cache
 
 import pytest
 
@@ -11,15 +14,29 @@ from largesse.rooms import loop as loops
 from largesse.rooms import others
 from largesse.rooms.room import ChatEntry, GiftEntry, StreamEndEntry
 from tests import databases
+from tests.ledger.lossy import wire_to
+from tests.rooms.nats_server import NatsServer, program
 from tests.rooms.town import happens, numbers, open_town, see
 
+needs_nats = pytest.mark.skipif(program() is None, reason="nats-server is not installed here")
 
-@pytest.fixture(params=["no bus", "bus"])
+
+@pytest.fixture(params=["no bus", "postgres", pytest.param("nats", marks=needs_nats)])
 async def town(request, tmp_path):
     with databases.records("postgres", tmp_path, request) as url:
         async with open_town(url) as opened:
-            opened.bus_url = url if request.param == "bus" else ""
+            if request.param != "no bus":
+                opened.bus_url = url if request.param == "postgres" else server().url
             yield opened
+
+
+@cache
+def server() -> NatsServer:
+    """One for all tests here; no two of them share a room."""
+    started = NatsServer()
+    started.start()
+    atexit.register(started.kill)
+    return started
 
 
 @pytest.fixture
@@ -346,7 +363,6 @@ async def test_a_turn_whose_outcome_nobody_heard_is_told_once(quiet_town, monkey
 
 def _breaks_off(begin, *, is_written, broke):
     """A write transaction whose answer is lost, the first that has appended something."""
-    from contextlib import asynccontextmanager
 
     @asynccontextmanager
     async def transaction():
@@ -362,3 +378,120 @@ def _breaks_off(begin, *, is_written, broke):
             raise RecordsUnavailable("connection_lost", "after it was committed")
 
     return transaction()
+
+
+@pytest.mark.parametrize("arrives", [True, False], ids=["committed", "not committed"])
+async def test_a_connection_that_is_cut_between_commit_and_answer(
+    postgres, quiet_town, monkeypatch, arrives
+):
+    town = quiet_town
+    monkeypatch.setattr(loops, "FAILURE_SECONDS", 0.02)
+    async with wire_to(postgres) as wire:
+        two, _ = await town.start_many(2)
+        one = await town.start(url=wire.url(town.url.rpartition("/")[2]))
+        (one_sees, ana), (two_sees, _) = await one.watch(town.ana), await two.watch(None)
+        await see([one_sees, two_sees], "member")
+        append, is_cut = room_log.append_in_turn, False
+
+        async def cut(tx, place, segments, states, **to):
+            nonlocal is_cut
+            new = await append(tx, place, segments, states, **to)
+            if asyncio.current_task() is one.task and segments and not is_cut:
+                is_cut = True
+                wire.cut_at(b"COMMIT", delivers=arrives)
+            return new
+
+        monkeypatch.setattr(room_log, "append_in_turn", cut)
+        one.rooms.chat(ana, "is anybody there")
+        await happens(wire.was_cut)
+        gift_id = await two.gift(town.cy, "kite")
+        await see([one_sees, two_sees], "gift")
+        await see([one_sees, two_sees], "chat")
+
+        entries = await town.entries()
+        assert [each.seq for each in entries] == list(range(1, len(entries) + 1))
+        assert await town.gifts_told() == [gift_id]
+        for screen in (one_sees, two_sees):
+            assert len(screen.named("chat")) == 1
+            assert numbers(screen) == sorted(set(numbers(screen)))
+        await one.stop()
+
+
+async def test_a_user_who_changed_in_one_process_is_let_go_in_all(town):
+    if not town.bus_url:
+        pytest.skip("without a bus the session's half minute bounds it")
+    one, two = await town.start_many(2)
+    forgotten = []
+    two.db.on_user_change.append(forgotten.append)
+    screen, _ = await two.watch(town.ana)
+    stays, _ = await two.watch(town.cy)
+    keys = []
+    two.rooms.on_key_drop.append(keys.append)
+    one.rooms.drop_key("a key")
+    one.db.user_changed(town.ana.id)
+    await screen.until(lambda screen: screen.closed)
+
+    assert screen.closed == (4411, "session_changed")
+    assert forgotten == [town.ana.id]
+    assert keys == ["a key"]
+    assert stays.closed is None
+    assert two.rooms.has_changed_since(town.ana.id, town.clock.now() - 1)
+
+
+async def test_while_the_bus_is_away_everything_is_seen_all_the_same(tmp_path, request):
+    if program() is None:
+        pytest.skip("nats-server is not installed here")
+    nats = NatsServer()
+    nats.start()
+    with databases.records("postgres", tmp_path, request) as url:
+        async with open_town(url) as town:
+            town.bus_url = nats.url
+            one, two = await town.start_many(2)
+            screens = [(await each.watch(None))[0] for each in (one, two)]
+            sent = [await one.gift(town.ana, "kite")]
+            await see(screens, "gift")
+            nats.kill()
+            sent += [await each.gift(town.cy, "kite") for each in (one, two)]
+            await see(screens, "gift", 3)
+            nats.start()
+            sent += [await each.gift(town.ana, "kite") for each in (one, two)]
+            await see(screens, "gift", 5)
+            assert await town.gifts_told() == sent
+            for screen in screens:
+                assert [gift["data"]["orderId"] for gift in screen.named("gift")] == sent
+    nats.kill()
+
+
+async def test_what_nats_carries_is_told_without_reading_the_log(tmp_path, request, monkeypatch):
+    """The reader's log is held shut: what he sees can only have come over the bus."""
+    if program() is None:
+        pytest.skip("nats-server is not installed here")
+    with databases.records("postgres", tmp_path, request) as url:
+        async with open_town(url) as town:
+            town.bus_url = server().url
+            one, two = await town.start_many(2)
+            screen, _ = await two.watch(None, is_audience=False)
+            await two.stall()
+            sent = [await one.gift(town.ana, "kite") for _ in range(3)]
+            await see([screen], "gift", 3)
+            assert [gift["data"]["orderId"] for gift in screen.named("gift")] == sent
+
+
+async def test_a_gift_on_its_way_when_another_process_ended_the_room_is_told_after_the_end(
+    quiet_town,
+):
+    town = quiet_town
+    one, two = await town.start_many(2)
+    screen, _ = await two.watch(None)
+    await one.rooms.end(town.room_id, town.bo.id, town.clock.now())
+    await screen.until(lambda screen: screen.closed)
+    await town.late_gift(town.ana)
+    two.rooms.wake()
+
+    async def is_told():
+        return len(await town.gifts_told()) == 1
+
+    await town.until(is_told)
+    *_, end, gift, over = await town.entries()
+    assert isinstance(end, StreamEndEntry)
+    assert (gift.repeat_end, over.repeat_end) == (False, True)

@@ -175,6 +175,23 @@ class Town:
         [result] = await self.ledger.create_transfers([chain])
         assert result.outcome is Outcome.CREATED
 
+    async def late_gift(self, viewer: User) -> None:
+        """A gift of a rose that the ledger has, however the room is: as one that was on its way."""
+        chain = postings.gift(
+            ids.derive("test gift", next(_numbers)),
+            environment=TEST,
+            viewer_id=viewer.id,
+            creator_id=self.bo.id,
+            room_id=self.room_id,
+            item_number=1,
+            quantity=1,
+            price_list_version=1,
+            coins=1,
+            share_bps=5_000,
+        )
+        [result] = await self.ledger.create_transfers((chain,))
+        assert result.outcome is Outcome.CREATED
+
     def advance(self, seconds: float) -> None:
         self.clock.advance(int(seconds * SECOND))
         for process in self.processes:

@@ -63,6 +63,7 @@ class NatsBus:
             raise Rejected("bus_unreachable", address=places, problem=str(error)) from None
         for topic in Topic:
             await bus._client.subscribe(f"{bus._prefix}.{topic}", cb=bus._hearing(topic))
+        await bus._client.flush()  # From here on nothing is said that we do not hear.
         return bus
 
     def wake(self, topic: Topic, said: str = "") -> None:
@@ -100,7 +101,7 @@ class NatsBus:
             await client.connect(
                 self._servers,
                 allow_reconnect=comes_back,
-                max_reconnect_attempts=-1,
+                max_reconnect_attempts=-1 if comes_back else 1,
                 reconnect_time_wait=RECONNECT_SECONDS_MIN,  # type: ignore[arg-type]
                 connect_timeout=int(CONNECT_SECONDS_MAX),
                 ping_interval=int(CONNECT_SECONDS_MAX),
