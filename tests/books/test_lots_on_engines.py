@@ -8,7 +8,7 @@ import pytest
 
 from largesse.books import chart, lots, postings
 from largesse.clock import Clock
-from largesse.ledger import Ledger
+from largesse.ledger import Ledger, postgres
 from largesse.ledger.memory import MemoryLedger
 from largesse.ledger.sqlite import SqliteLedger
 from tests.books import desk as desks
@@ -76,3 +76,12 @@ async def test_the_reference_ledger_says_what_can_be_worked_out_by_hand(expected
 
 async def test_the_sqlite_ledger_says_the_same(expected, tmp_path):
     assert await answers(sqlite(tmp_path)) == expected
+
+
+async def test_the_postgresql_ledger_says_the_same(expected, postgres_url):
+    await postgres.migrate(postgres_url)
+
+    async def open_ledger(clock: Clock) -> Ledger:
+        return await postgres.PostgresLedger.open(postgres_url, clock)
+
+    assert await answers(open_ledger) == expected
