@@ -40,6 +40,7 @@ from largesse.rooms.bus import Bus, open_bus
 from largesse.rooms.live import LiveRooms
 from largesse.settings import (
     POSTGRES,
+    PREFIX,
     TIGERBEETLE,
     Settings,
     address,
@@ -461,7 +462,8 @@ def _named_refusals(path: Path, setting: str, url: str) -> Iterator[None]:
     one elsewhere with the setting that says where.
     """
     is_elsewhere = scheme_of(url) not in ("", "sqlite")
-    where = {"setting": setting, "place": without_password(url)} if is_elsewhere else {}
+    variable = PREFIX + setting.upper()
+    where = {"setting": variable, "place": without_password(url)} if is_elsewhere else {}
     try:
         yield
     except Rejected as rejected:

@@ -20,7 +20,7 @@ from cyclopts import Parameter
 from largesse.books.chart import Environment
 from largesse.cli.start import begin_logging, on_a_terminal, quick_imports, settings_in_force
 from largesse.errors import Rejected
-from largesse.settings import Settings
+from largesse.settings import PREFIX, Settings, without_password
 
 if TYPE_CHECKING:
     from largesse.cli.demo_accounts import Logins
@@ -48,6 +48,7 @@ def demo(
     settings = settings_in_force(port=port, development="true")
     _refuse_other_machines(settings.host)
     if reset:
+        _refuse_to_reset_elsewhere(settings)
         _reset(Path(settings.data))
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_demo(settings, gifts_per_second=gifts_per_second, seed=seed))
@@ -59,6 +60,14 @@ def _refuse_other_machines(host: str) -> None:
             return
     if host != "localhost":
         raise Rejected("demo_on_loopback_only", host=host)
+
+
+def _refuse_to_reset_elsewhere(settings: Settings) -> None:
+    for name in ("database_url", "ledger_url"):
+        url = getattr(settings, name)
+        if url:
+            setting, place = PREFIX + name.upper(), without_password(url)
+            raise Rejected("demo_reset_elsewhere", setting=setting, place=place)
 
 
 def _reset(path: Path) -> None:

@@ -62,10 +62,11 @@ async def _serve(line: socket.socket) -> None:
 
 async def _obey(reader: asyncio.StreamReader, stop: "Stop") -> None:
     """Do what the parent says; without a parent, stop."""
-    while word := (await reader.readline()).strip():
-        if word == b"hurry":
-            stop.hurry()
-        stop.ask()
+    with contextlib.suppress(ConnectionError):
+        while word := (await reader.readline()).strip():
+            if word == b"hurry":
+                stop.hurry()
+            stop.ask()
     stop.ask()
 
 

@@ -63,7 +63,9 @@ class Child(msgspec.Struct, frozen=True):
 
     async def ready(self) -> Ready | None:
         """Wait until it answers; None where it ended before."""
-        line = await self.reader.readline()
+        line = b""
+        with contextlib.suppress(ConnectionError):  # It ended before it had read what it is to do.
+            line = await self.reader.readline()
         return msgspec.json.decode(line, type=Ready) if line.endswith(b"\n") else None
 
     def tell(self, word: str) -> None:
@@ -75,6 +77,8 @@ class Child(msgspec.Struct, frozen=True):
         """Wait for its end; its exit status."""
         status = await self.process.wait()
         self.writer.close()
+        with contextlib.suppress(ConnectionError):
+            await self.writer.wait_closed()
         return status
 
 
