@@ -154,7 +154,11 @@ def _processes(
 
 
 def _on_tigerbeetle(url: str) -> Callable[[Path, int], AbstractAsyncContextManager[Stand]]:
-    return lambda place, creators: ours(place / "tigerbeetle", creators, ledger_url=url)
+    def stand(place: Path, creators: int) -> AbstractAsyncContextManager[Stand]:
+        # One folder for all rounds: a new one would read everything that the cluster has by then.
+        return ours(place.parent / "tigerbeetle", creators, ledger_url=url)
+
+    return stand
 
 
 def _packed(url: str) -> Callable[[Path, int], AbstractAsyncContextManager[Stand]]:
