@@ -60,6 +60,18 @@ _ACCOUNT_COLUMNS = (
     ("credits_posted", "bigint"),
     ("last_transfer_id", "uuid"),
 )
+_POSTED_TOTALS = (
+    ("debits_posted", "bigint"),
+    ("credits_posted", "bigint"),
+    ("last_transfer_id", "uuid"),
+)
+_ALL_TOTALS = (
+    ("flags", "integer"),
+    ("debits_pending", "bigint"),
+    ("credits_pending", "bigint"),
+    *_POSTED_TOTALS,
+)
+"""What changes of an account; without a transfer in two phases it is less."""
 _ASKED = 12
 """The first columns of a transfer are what was asked for, in the order of `Transfer`'s fields."""
 # An array of flags must be one of plain integers: flags can be iterated over, as arrays can.
@@ -79,7 +91,10 @@ def _arrays(types: Iterable[str], first: int) -> str:
     return ", ".join(f"${n}::{type}[]" for n, type in enumerate(types, first))
 
 
-_MOVE = """
+def _move(totals: Sequence[tuple[str, str]]) -> str:
+    """Move the head, note the batch, and give the accounts that it touched their new totals."""
+    names = [name for name, _ in totals]
+    return f"""
     WITH moved AS (
         UPDATE ledger.head SET sequence = $1, hash = $2, last_timestamp = $4
         WHERE sequence = $1 - 1 AND hash = $5 RETURNING sequence
@@ -89,20 +104,18 @@ _MOVE = """
         SELECT $1::bigint, $2::bytea, $3::bigint, $4::bigint, $6::bytea, $7::uuid, $8::bytea
         FROM moved
     ), totals AS (
-        UPDATE ledger.accounts a SET flags = u.flags,
-            debits_pending = u.debits_pending, debits_posted = u.debits_posted,
-            credits_pending = u.credits_pending, credits_posted = u.credits_posted,
-            last_transfer_id = u.last_transfer_id
-        FROM moved, unnest($9::uuid[], $10::integer[], $11::bigint[], $12::bigint[],
-                           $13::bigint[], $14::bigint[], $15::uuid[])
-            AS u (id, flags, debits_pending, debits_posted, credits_pending, credits_posted,
-                  last_transfer_id)
+        UPDATE ledger.accounts a SET {", ".join(f"{name} = u.{name}" for name in names)}
+        FROM moved, unnest({_arrays(("uuid", *(type for _, type in totals)), 9)})
+            AS u (id, {", ".join(names)})
         WHERE a.id = u.id
-    )"""
-_MOVE_ONLY = f"{_MOVE} SELECT sequence FROM moved"  # noqa: S608
-_ALL_AT_ONCE = f"""{_MOVE}, created AS (
+    )"""  # noqa: S608
+
+
+_MOVE_ALL = f"{_move(_ALL_TOTALS)} SELECT sequence FROM moved"  # noqa: S608
+_MOVE_POSTED = f"{_move(_POSTED_TOTALS)} SELECT sequence FROM moved"  # noqa: S608
+_ALL_AT_ONCE = f"""{_move(_POSTED_TOTALS)}, created AS (
         INSERT INTO ledger.transfers ({_TRANSFERS})
-        SELECT t.* FROM moved, unnest({_arrays((type for _, type in _TRANSFER_COLUMNS), 16)}) AS t
+        SELECT t.* FROM moved, unnest({_arrays((type for _, type in _TRANSFER_COLUMNS), 13)}) AS t
     ) SELECT sequence FROM moved"""  # noqa: S608
 _ADD_ACCOUNTS = f"""
     INSERT INTO ledger.accounts ({_ACCOUNTS})
@@ -156,7 +169,7 @@ def prepare(
         created=decision.created,
         refused=decision.refused,
         new_accounts=_columns([_account_row(accounts[id]) for id in new], len(_ACCOUNT_COLUMNS)),
-        totals=_columns([_totals(accounts[id]) for id in batch.touched if id not in new], 7),
+        totals=_columns(*_totals([accounts[id] for id in batch.touched if id not in new], batch)),
     )
 
 
@@ -186,7 +199,8 @@ def _is_plain(writing: Writing) -> bool:
 
 async def write(connection: Connection, writing: Writing, writer: bytes | None) -> bool:
     """Write the batch inside a transaction; False where the head is not the batch before it."""
-    if await connection.fetchval(_MOVE_ONLY, *_head_arguments(writing, writer)) is None:
+    move = _MOVE_ALL if writing.batch.pendings else _MOVE_POSTED
+    if await connection.fetchval(move, *_head_arguments(writing, writer)) is None:
         return False
     if writing.new_accounts[0]:
         await connection.execute(_ADD_ACCOUNTS, *writing.new_accounts)
@@ -225,20 +239,22 @@ def _head_arguments(writing: Writing, writer: bytes | None) -> tuple[object, ...
     )
 
 
-def _columns(rows: Sequence[tuple[object, ...]], width: int) -> Sequence[Sequence[object]]:
+def _columns(rows: Iterable[tuple[object, ...]], width: int) -> Sequence[Sequence[object]]:
     return list(zip(*rows, strict=True)) or [()] * width
 
 
-def _totals(account: Account) -> tuple[object, ...]:
-    return (
-        account.id,
-        int(account.flags),
-        account.debits_pending,
-        account.debits_posted,
-        account.credits_pending,
-        account.credits_posted,
-        account.last_transfer_id,
-    )
+def _totals(accounts: Iterable[Account], batch: Batch) -> tuple[list[tuple[object, ...]], int]:
+    """The new totals of each account, as many columns of them as the batch may have changed."""
+    if not batch.pendings:
+        posted: list[tuple[object, ...]] = [
+            (a.id, a.debits_posted, a.credits_posted, a.last_transfer_id) for a in accounts
+        ]
+        return posted, 1 + len(_POSTED_TOTALS)
+    names = [name for name, _ in _ALL_TOTALS[1:]]
+    every: list[tuple[object, ...]] = [
+        (a.id, int(a.flags), *(getattr(a, name) for name in names)) for a in accounts
+    ]
+    return every, 1 + len(_ALL_TOTALS)
 
 
 def _account_row(account: Account) -> tuple[object, ...]:
