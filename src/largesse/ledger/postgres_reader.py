@@ -52,20 +52,10 @@ class PostgresReader:
             return Counts(*await self._connection.fetchrow(query, timeout=_NO_LIMIT))
 
     async def batches(self, after: int) -> list[StoredBatch]:
-        query = (
-            "SELECT sequence, first_timestamp, last_timestamp, events, hash FROM ledger.batches"
-            " WHERE sequence > $1 ORDER BY sequence LIMIT 64"
-        )
         with _unavailable():
-            rows = await self._connection.fetch(query, after, timeout=_NO_LIMIT)
-        found: list[StoredBatch] = []
-        events = 0
-        for row in rows:
-            if events >= EVENTS_AT_ONCE:
-                break
-            found.append(StoredBatch(*row))
-            events += len(found[-1].events) // encoding.EVENT_SIZE
-        return found
+            return await postgres_rows.batches_behind(
+                self._connection, "sequence", after, EVENTS_AT_ONCE
+            )
 
     async def transfers(self, transfer_ids: Sequence[bytes]) -> dict[bytes, Posted]:
         with _unavailable():

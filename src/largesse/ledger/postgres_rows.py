@@ -16,12 +16,13 @@ from largesse.ledger import AccountFilter, LedgerUnavailable, encoding
 from largesse.ledger.deciding import Batch, Decision
 from largesse.ledger.model import Account, Change, ChangeKind, Posted, Refused, Transfer
 from largesse.ledger.postgres_server import Connection
+from largesse.ledger.reading import StoredBatch
 from largesse.ledger.rules import Pending, PendingStatus
 
 COPY_MIN = 64
 """With so many transfers or more, copying them costs less than handing them to a statement."""
-BATCHES_AT_ONCE = 8
-"""Batches whose changes are read in one go."""
+BATCHES_AT_ONCE = 256
+"""Batches that are read in one go, where they are small."""
 BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
 
 _TRANSFER_COLUMNS = (
@@ -390,22 +391,35 @@ async def changes(connection: Connection, after: int, limit: int) -> list[Change
     page: list[Change] = []
     behind = after
     while len(page) < limit:
-        batches = await connection.fetch(
-            "SELECT last_timestamp, events FROM ledger.batches WHERE last_timestamp > $1"
-            " ORDER BY last_timestamp LIMIT $2",
-            behind,
-            BATCHES_AT_ONCE,
-        )
-        listed = [event for batch in batches for event in encoding.split_events(batch[1])]
+        batches = await batches_behind(connection, "last_timestamp", behind, 2 * limit)
+        listed = [event for batch in batches for event in encoding.split_events(batch.events)]
         try:
             found = await _changes_of(connection, listed)
         except KeyError as error:
             raise LedgerUnavailable("a row is missing or damaged: run the check") from error
         page += [change for change in found if change.timestamp > after]
-        if len(batches) < BATCHES_AT_ONCE:
+        if not batches:
             break
-        behind = batches[-1][0]
+        behind = batches[-1].last_timestamp
     return page[:limit]
+
+
+async def batches_behind(
+    connection: Connection, column: str, place: int, events: int
+) -> list[StoredBatch]:
+    """The batches behind this place, in order: at least one, or about so many events."""
+    assert column in ("sequence", "last_timestamp")
+    # How long a value is, its row says; only what is returned is read.
+    query = f"""
+        SELECT sequence, first_timestamp, last_timestamp, events, hash FROM (
+            SELECT *, sum(octet_length(events)) OVER (ORDER BY sequence) AS size FROM (
+                SELECT * FROM ledger.batches WHERE {column} > $1 ORDER BY {column} LIMIT $2
+            ) AS next
+        ) AS measured
+        WHERE size - octet_length(events) < $3 ORDER BY sequence"""  # noqa: S608
+    size = events * encoding.EVENT_SIZE
+    rows = await connection.fetch(query, place, BATCHES_AT_ONCE, size)
+    return [StoredBatch(*row) for row in rows]
 
 
 async def _changes_of(
