@@ -19,7 +19,7 @@ from largesse.books.checks import Check, Tally
 from largesse.ledger import Ledger, Problem, Total
 from largesse.ledger.model import Account, Change, ChangeKind, Posted
 from largesse.money import CURRENCIES
-from largesse.records import orders
+from largesse.records import orders, verdicts
 from largesse.records.database import Database, RecordsUnavailable
 from largesse.records.orders import Order
 
@@ -73,6 +73,17 @@ class Verdict(msgspec.Struct, frozen=True):
     def holds(self) -> bool:
         """Whether all of them hold."""
         return all(check.holds for check in self.checks)
+
+
+async def keep(db: Database, found: Verdict) -> None:
+    """Let the other processes know of a verdict."""
+    await verdicts.write(db, msgspec.json.encode(found))
+
+
+async def last(db: Database) -> Verdict | None:
+    """The last verdict that any process kept."""
+    body = await verdicts.read(db)
+    return None if body is None else msgspec.json.decode(body, type=Verdict)
 
 
 async def verdict(

@@ -115,6 +115,8 @@ def jobs(app: App) -> tuple[Job, ...]:
             app.db, app.ledger, environment=app.environment, now=app.clock.now, books=books
         )
         app.health.verdict = found
+        if app.is_shared:
+            await reconcile.keep(app.db, found)
         for check in found.checks:
             if not check.holds:
                 log.error("check_failed", check=check.name, detail=check.detail)

@@ -6,6 +6,7 @@ import time
 import httpx
 import msgspec
 
+from largesse import reconcile
 from largesse import worker as workers
 from largesse.clock import SECOND, ManualClock
 from largesse.payments.sandbox_service import Webhook
@@ -148,6 +149,17 @@ async def test_of_two_processes_one_does_what_one_is_enough_for(shop):
     assert await second._run(second.jobs[0]) == 0.01
     assert work["second"].runs == done
     await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_what_one_process_found_in_the_books_the_others_can_say(shop):
+    shop.is_shared, shop.process_id = True, "one"
+    [check] = [job for job in workers.jobs(shop) if job.name == "checks"]
+    await check.run()
+
+    found = await reconcile.last(shop.db)
+    assert found == shop.health.verdict
+    assert found.holds
+    assert found.checks
 
 
 async def test_a_woken_worker_does_not_wait_for_its_interval():

@@ -27,7 +27,7 @@ from largesse.errors import Rejected
 if TYPE_CHECKING:
     from largesse.records.postgres import Found
 
-REVISIONS = ("0001", "0002", "0003", "0004")
+REVISIONS = ("0001", "0002", "0003", "0004", "0005")
 """The revisions of `migrations/versions`, oldest first. A test keeps them in step."""
 HEAD = REVISIONS[-1]
 
@@ -247,7 +247,8 @@ async def insert_many(
 
     Many rows go into one statement. SQLite's driver gives up Python's lock at every statement, and
     gets it back only after five milliseconds when the event loop is busy: an `executemany` row by
-    row, measured so, took 1 ms a row instead of 10 microseconds.
+    row, measured so, took 1 ms a row instead of 10 microseconds. A PostgreSQL takes the statements
+    without an answer to each: a thousand rows in 12 ms.
     """
     start = 0
     for size in _ROWS_PER_STATEMENT:
@@ -336,9 +337,8 @@ async def _migrate_server(url: str) -> None:
         with _translated(is_server=True):
             async with engine.connect() as connection, connection.begin():
                 await postgres.migrate_alone(connection)
-                # Whoever was here before us may have done it all; another connection sees it.
-                if _known(await schema_version(url)) != HEAD:
-                    await connection.run_sync(_upgrade)
+                # Does nothing where whoever was here before us has done it all.
+                await connection.run_sync(_upgrade)
     except RecordsUnavailable as error:
         if error.reason != "not_allowed":
             raise

@@ -11,6 +11,7 @@ from largesse import clock, reconcile, reports
 from largesse.app import App
 from largesse.clock import SECOND
 from largesse.records import inbox as inbox_records
+from largesse.records import leases
 from largesse.records import orders as order_records
 from largesse.records.inbox import Event
 from largesse.web import auth, decode, orders
@@ -165,7 +166,19 @@ async def run_checks(request: AnyRequest) -> reconcile.Verdict:
             app.db, app.ledger, environment=app.environment, now=app.clock.now
         )
         app.health.verdict = found
+        if app.is_shared:
+            await reconcile.keep(app.db, found)
         return found
+
+
+async def last_verdict(app: App) -> reconcile.Verdict | None:
+    """The newest verdict on the books, whichever process came to it."""
+    return await reconcile.last(app.db) if app.is_shared else app.health.verdict
+
+
+async def holders(app: App) -> dict[str, str]:
+    """Which process does each job that one is enough for; nothing where there is one process."""
+    return await leases.holders(app.db, app.clock.now()) if app.is_shared else {}
 
 
 def _checks(found: reconcile.Verdict) -> ChecksAnswer:

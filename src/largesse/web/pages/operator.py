@@ -110,8 +110,10 @@ async def get_today(request: AnyRequest) -> Response[Any]:
             label_of_bars=found.say("Hour"),
             label_of_values=found.say("Coins"),
         ),
-        verdict=app.health.verdict,
+        verdict=await operator.last_verdict(app),
         jobs=app.health.jobs,
+        holders=await operator.holders(app),
+        process_id=app.process_id,
     )
 
 
@@ -301,7 +303,7 @@ async def get_checks(request: AnyRequest) -> Response[Any]:
     return _page(
         found,
         "operator/checks.html",
-        verdict=found.app.health.verdict,
+        verdict=await operator.last_verdict(found.app),
         minutes=found.app.settings.checks_minutes,
     )
 
