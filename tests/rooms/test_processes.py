@@ -8,7 +8,7 @@ from functools import cache
 import pytest
 
 from largesse.errors import Rejected
-from largesse.records import room_log
+from largesse.records import audiences, room_log
 from largesse.records.database import RecordsUnavailable
 from largesse.rooms import loop as loops
 from largesse.rooms import others
@@ -179,6 +179,31 @@ async def test_the_viewers_of_a_process_that_died_are_not_counted_for_long(town,
     await one.kill()
     town.advance(others.AUDIENCE_SECONDS)
     await town.until(lambda: are(1, two))
+
+
+async def test_a_process_that_was_silent_for_long_says_again_whom_it_has(town, monkeypatch):
+    one, two = await town.start_many(2)
+    await one.watch(town.ana)
+    await two.watch(town.cy)
+
+    async def are(number):
+        town.advance(0.1)
+        return [each.viewers() for each in (one, two)] == [number] * 2
+
+    await town.until(lambda: are(2))
+    town.advance(others.AUDIENCE_SECONDS)
+    monkeypatch.setattr(others, "RENEW_SECONDS", 0.05)
+    for process in (one, two):
+        process.rooms._loop.others._renew_at = 0.0
+
+    async def are_written():
+        town.advance(0.1)
+        async with one.db.connect() as tx:
+            rows = await audiences.elsewhere(tx, "", None, now=town.clock.now())
+        return len(rows.get(town.room_id, ())) == 2
+
+    await town.until(are_written)
+    await town.until(lambda: are(2))
 
 
 async def test_a_room_that_one_process_ends_is_over_in_all(town):
@@ -495,3 +520,26 @@ async def test_a_gift_on_its_way_when_another_process_ended_the_room_is_told_aft
     *_, end, gift, over = await town.entries()
     assert isinstance(end, StreamEndEntry)
     assert (gift.repeat_end, over.repeat_end) == (False, True)
+
+
+async def test_three_processes_with_ledger_and_records_on_one_server(request, tmp_path):
+    with databases.records("postgres", tmp_path, request) as url:
+        async with open_town(url, has_postgres_ledger=True) as town:
+            town.bus_url = url
+            processes = await town.start_many(3)
+            viewers = await town.add_viewers(6)
+            screens = [(await each.watch(town.ana, is_audience=False))[0] for each in processes]
+
+            async def send(number, viewer):
+                return [await processes[number % 3].gift(viewer, "kite") for _ in range(10)]
+
+            sent = await asyncio.gather(
+                *(send(number, viewer) for number, viewer in enumerate([*viewers, town.ana]))
+            )
+            await see(screens, "gift", 70)
+
+            told = await town.gifts_told()
+            assert sorted(told) == sorted(gift for each in sent for gift in each)
+            for screen in screens:
+                assert [gift["data"]["orderId"] for gift in screen.named("gift")] == told
+                await screen.until(lambda screen: screen.named("balance")[-1]["coins"] == 999_950)

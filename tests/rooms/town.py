@@ -13,9 +13,11 @@ from typing import Any
 
 from largesse import gifting, ids
 from largesse.books import chart, postings
-from largesse.clock import SECOND, ManualClock, milliseconds
+from largesse.clock import SECOND, Clock, ManualClock, milliseconds
+from largesse.ledger import Ledger
 from largesse.ledger.memory import MemoryLedger
 from largesse.ledger.model import Outcome
+from largesse.ledger.postgres import PostgresLedger, migrate
 from largesse.money import Price
 from largesse.records import room_log, users
 from largesse.records.database import Database
@@ -34,9 +36,12 @@ _numbers = count(1)
 class Process:
     """One process of the installation, as far as one process can play several."""
 
-    def __init__(self, town: "Town", db: Database, rooms: LiveRooms, bus: Bus | None) -> None:
+    def __init__(
+        self, town: "Town", db: Database, ledger: Ledger, rooms: LiveRooms, bus: Bus | None
+    ) -> None:
         self.town = town
         self.db = db
+        self.ledger = ledger
         self.rooms = rooms
         self.bus = bus
         self.task = asyncio.create_task(rooms.run())
@@ -62,6 +67,8 @@ class Process:
         self.town.processes.remove(self)
         if self.bus is not None:
             await self.bus.close()
+        if self.ledger is not self.town.ledger:
+            await self.ledger.close()
         await self.db.close()
 
     async def watch(self, user: User | None, **wishes: Any) -> tuple[Screen, Watcher]:
@@ -74,7 +81,7 @@ class Process:
         now = self.town.clock.now()
         time = f"{milliseconds(now):012x}"
         sent = await gifting.send_gift(
-            self.town.ledger,
+            self.ledger,
             CATALOG,
             self.rooms,
             viewer=viewer,
@@ -106,10 +113,11 @@ class Process:
 class Town:
     """The installation: records, ledger, people, and the processes that run."""
 
-    def __init__(self, url: str, clock: ManualClock) -> None:
+    def __init__(self, url: str, clock: Clock, ledger: Ledger, *, shares_ledger: bool) -> None:
         self.url = url
         self.clock = clock
-        self.ledger = MemoryLedger(clock)
+        self.ledger = ledger
+        self.shares_ledger = shares_ledger
         self.processes: list[Process] = []
         self.bus_url = ""
         self.room_id = ""
@@ -122,12 +130,15 @@ class Town:
         process_id = f"process-{next(_numbers)}"
         db = await Database.open(url or self.url)
         bus = await open_bus(self.bus_url if bus_url is None else bus_url, process_id)
+        ledger = self.ledger
+        if not self.shares_ledger:
+            ledger = await PostgresLedger.open(self.url, self.clock)
         rooms = LiveRooms(
-            db, self.ledger, CATALOG, self.clock, TEST,
+            db, ledger, CATALOG, self.clock, TEST,
             is_shared=True, process_id=process_id, bus=bus,
         )  # fmt: skip
         await rooms.load()
-        process = Process(self, db, rooms, bus)
+        process = Process(self, db, ledger, rooms, bus)
         self.processes.append(process)
         return process
 
@@ -193,6 +204,7 @@ class Town:
         assert result.outcome is Outcome.CREATED
 
     def advance(self, seconds: float) -> None:
+        assert isinstance(self.clock, ManualClock)
         self.clock.advance(int(seconds * SECOND))
         for process in self.processes:
             process.rooms._open.awake.set()
@@ -224,9 +236,21 @@ async def _knows(process: Process, room_id: str) -> bool:
 
 
 @asynccontextmanager
-async def open_town(url: str) -> AsyncIterator[Town]:
-    """A town without processes; those that still run at the end are stopped."""
-    town = Town(url, ManualClock())
+async def open_town(
+    url: str, *, clock: Clock | None = None, has_postgres_ledger: bool = False
+) -> AsyncIterator[Town]:
+    """
+    A town without processes; those that still run at the end are stopped.
+
+    With `has_postgres_ledger` each process has an engine of its own on one ledger, beside the
+    records; otherwise all of them ask the same one in memory.
+    """
+    clock = clock or ManualClock()
+    ledger: Ledger = MemoryLedger(clock)
+    if has_postgres_ledger:
+        await migrate(url)
+        ledger = await PostgresLedger.open(url, clock)
+    town = Town(url, clock, ledger, shares_ledger=not has_postgres_ledger)
     db = await Database.open(url)
     try:
         await town.settle(db)
@@ -235,6 +259,7 @@ async def open_town(url: str) -> AsyncIterator[Town]:
         await db.close()
         for process in list(town.processes):
             await process.stop()
+        await ledger.close()
 
 
 def numbers(screen: Screen) -> list[int]:

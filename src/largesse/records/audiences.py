@@ -60,12 +60,17 @@ async def elsewhere(
     return found
 
 
-async def renew(db: Database, process_id: str, *, now: int, until: int) -> None:
-    """This process still has whom it had; rows of processes that are long gone are deleted."""
+async def renew(db: Database, process_id: str, *, now: int, until: int) -> set[str]:
+    """
+    This process still has whom it had, in these rooms; rows of processes that have gone are deleted.
+    """
     table = room_audiences
+    renewed = table.update().where(table.c.process_id == process_id).values(until=until)
     async with db.begin() as tx:
-        await tx.execute(table.update().where(table.c.process_id == process_id).values(until=until))
+        rows = await tx.execute(renewed.returning(table.c.room_id))
+        room_ids = set(rows.scalars())
         await tx.execute(table.delete().where(table.c.until <= now))
+    return room_ids
 
 
 async def forget(db: Database, process_id: str) -> None:

@@ -32,6 +32,9 @@ NOWHERE = -1
 TURN_SECONDS_MAX = 5
 """How long one of several processes may hold the others up and do nothing."""
 
+Transaction = AsyncConnection
+"""What `Database.begin` and `connect` yield, for who hands it on."""
+
 _SEGMENT = [room_segments.c[name] for name in ("room_id", "first_seq", "last_seq", "entries")]
 _PLACE = sa.select(projections.c.after, projections.c.turn).where(projections.c.name == NAME)
 

@@ -10,13 +10,12 @@ from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 import structlog
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from largesse.clock import SECOND, Clock
 from largesse.records import audiences, room_log
 from largesse.records.audiences import Here
 from largesse.records.database import Database
-from largesse.records.room_log import Place, Segment
+from largesse.records.room_log import Place, Segment, Transaction
 from largesse.rooms import encoding
 from largesse.rooms.bus import Bus, Topic
 from largesse.rooms.live_list import LiveList
@@ -90,7 +89,7 @@ class Others:
             await self.read_up_to(tx, place.turn)
         return place
 
-    async def read_up_to(self, tx: AsyncConnection, turn: int) -> None:
+    async def read_up_to(self, tx: Transaction, turn: int) -> None:
         """Take in what the others have appended up to this turn."""
         while self._open.turn < turn:
             to = min(turn, self._open.turn + TURNS_AT_ONCE)
@@ -129,7 +128,7 @@ class Others:
 
     # Who watches -----------------------------------------------------------------------------
 
-    async def count(self, tx: AsyncConnection, rooms: Sequence[LiveRoom]) -> list[int]:
+    async def count(self, tx: Transaction, rooms: Sequence[LiveRoom]) -> list[int]:
         """
         Say whom we have in these rooms, as part of our turn, and take in whom the others have.
 
@@ -142,9 +141,11 @@ class Others:
         here = [
             Here(live.room.id, people, nobodies)
             for live, (people, nobodies, _) in zip(rooms, written, strict=True)
+            if live.presence.has_changed
         ]
-        until = now + AUDIENCE_SECONDS * SECOND
-        await audiences.write(tx, self._process_id, here, until=until)
+        if here:
+            until = now + AUDIENCE_SECONDS * SECOND
+            await audiences.write(tx, self._process_id, here, until=until)
         room_ids = [live.room.id for live in rooms]
         there = await audiences.elsewhere(tx, self._process_id, room_ids, now=now)
         for live in rooms:
@@ -162,14 +163,16 @@ class Others:
     async def _renew(self) -> None:
         now = self._clock.now()
         until = now + AUDIENCE_SECONDS * SECOND
-        await audiences.renew(self._db, self._process_id, now=now, until=until)
+        known = await audiences.renew(self._db, self._process_id, now=now, until=until)
         async with self._db.connect() as tx:
             there = await audiences.elsewhere(tx, self._process_id, None, now=now)
         for live in list(self._open.rooms.values()):
+            if live.presence and live.room.id not in known:
+                live.presence.forgotten()  # We were silent for so long that others deleted it.
             if live.settled.is_set():
                 self._look_elsewhere(live, there.get(live.room.id, ()), now)
 
-    async def forget(self, room_ids: Sequence[str], tx: AsyncConnection) -> None:
+    async def forget(self, room_ids: Sequence[str], tx: Transaction) -> None:
         """These rooms are over, and nobody is in them."""
         if room_ids:
             await audiences.forget_rooms(tx, room_ids)

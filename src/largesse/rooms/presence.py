@@ -24,6 +24,9 @@ class Presence:
         self._changes = self._told_changes = 0
         self._tell_at = 0.0
 
+    def __bool__(self) -> bool:
+        return bool(self._people) or self._nobodies > 0
+
     def come(self, person_id: str | None) -> None:
         """A connection of this person opened, or one of nobody."""
         self._changes += 1
@@ -43,6 +46,10 @@ class Presence:
         self._people[number] -= 1
         if not self._people[number]:
             del self._people[number]
+
+    def forgotten(self) -> None:
+        """The other processes do not know any more who is here."""
+        self._changes += 1
 
     @property
     def has_changed(self) -> bool:
