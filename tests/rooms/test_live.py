@@ -4,6 +4,9 @@ import pytest
 
 from largesse.clock import SECOND
 from largesse.errors import Rejected
+from largesse.records import rooms as records
+from largesse.rooms import live_list
+from largesse.rooms.live_list import LiveList
 from tests.features.studio import open_studio, person
 
 
@@ -83,3 +86,83 @@ async def test_blanks_around_a_title_are_left_out(studio, title):
     cleo = person("cleo", 3, "viewer", "creator")
 
     assert (await open_as(studio, cleo, title)).title == title.strip()
+
+
+# Among several processes ---------------------------------------------------------------------------
+
+
+@pytest.fixture
+def look_ups(monkeypatch):
+    """The rooms that were looked up in the records, one by one or all of them."""
+    found: list[str] = []
+    find, live = records.find, records.live
+
+    async def finding(db, room_id):
+        found.append(room_id)
+        return await find(db, room_id)
+
+    async def listing(db):
+        found.append("all")
+        return await live(db)
+
+    monkeypatch.setattr(records, "find", finding)
+    monkeypatch.setattr(records, "live", listing)
+    return found
+
+
+async def test_a_room_that_is_none_is_looked_up_once_a_second_however_often_it_is_asked_for(
+    studio, look_ups
+):
+    rooms = LiveList(studio.db, is_shared=True)
+    await rooms.load()
+    for _ in range(100):
+        assert await rooms.find("0" * 32) is None
+    assert look_ups == ["all", "0" * 32]
+
+
+async def test_misses_that_are_remembered_are_bounded(studio, look_ups, monkeypatch):
+    monkeypatch.setattr(live_list, "MISSES_MAX", 10)
+    rooms = LiveList(studio.db, is_shared=True)
+    for number in range(25):
+        assert await rooms.find(f"{number:032x}") is None
+    assert len(rooms._misses) <= 10
+
+
+async def test_a_room_that_another_process_opened_is_live_here_once_it_was_asked_for(
+    studio, look_ups
+):
+    rooms = LiveList(studio.db, is_shared=True)
+    for _ in range(3):
+        assert (await rooms.find(studio.room_id)).ended_at is None
+    assert look_ups == [studio.room_id]
+    assert rooms.rooms[studio.room_id].creator_id == studio.bo.id
+
+
+async def test_all_live_rooms_are_read_again_only_when_others_have_changed(studio, look_ups):
+    rooms = LiveList(studio.db, is_shared=True)
+    for _ in range(3):
+        await rooms.look()
+    assert look_ups == ["all"]
+    studio.clock.advance(SECOND)
+    await studio.rooms.end(studio.room_id, studio.bo.id, studio.clock.now())
+    await rooms.look()
+    assert rooms.rooms == {}
+    again = await open_as(studio, studio.bo)
+    await rooms.look()
+    assert list(rooms.rooms) == [again.id]
+    assert look_ups == ["all", "all", "all"]
+
+
+async def test_what_this_process_does_while_the_list_is_read_is_not_undone(studio, monkeypatch):
+    rooms = LiveList(studio.db, is_shared=True)
+    live = records.live
+
+    async def slow(db):
+        found = await live(db)
+        rooms.ended(studio.room_id)
+        return found
+
+    await rooms.load()
+    monkeypatch.setattr(records, "live", slow)
+    await rooms.load()
+    assert studio.room_id not in rooms.rooms

@@ -56,6 +56,7 @@ class LiveList:
         found = await records.find(self._db, room_id)
         if found is not None and found.ended_at is None:
             if changes == self._changes:
+                self._changes += 1
                 self.rooms[room_id] = found
             return found
         if len(self._misses) >= MISSES_MAX:

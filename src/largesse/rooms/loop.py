@@ -381,12 +381,17 @@ class RoomLoop:
         return place
 
     async def _begin(self) -> None:
-        """Find the rooms that are live, and those that were being ended."""
+        """
+        Find the rooms that are live, and those that were being ended.
+
+        Among several processes another one may be about to write the end; that is looked for later.
+        """
         place = await self.find_place()
         for room in await records.live(self._db):
             await self._open.room(room)
-        for room_id in await room_log.unfinished(self._db):
-            self._ending.setdefault(room_id, ENDED_BY_CREATOR)
+        if self.others is None:
+            for room_id in await room_log.unfinished(self._db):
+                self._ending.setdefault(room_id, ENDED_BY_CREATOR)
         self._read_to = self._written_to = place
 
     async def _begin_again(self) -> None:
