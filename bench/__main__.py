@@ -17,7 +17,7 @@ COLUMNS = 160
 """Width of the tables where nobody watches."""
 PARTS = ("ledger", "http", "sockets", "start")
 LONG_PARTS = ("growth",)
-"""Only when asked for: filling a ledger takes an hour."""
+"""Only when asked for: it fills the disk with gigabytes first."""
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -37,7 +37,7 @@ FILL_SECONDS = 2.0
 WARM_UP_SECONDS = 3.0
 CREATORS = 1
 TRANSFERS_A_GIFT = 2
-BYTES_A_TRANSFER = {"sqlite": 260, "postgres": 560}
+BYTES_A_TRANSFER = {"sqlite": 260, "postgres": 340}
 """On the disk of the scratch folder with everything that belongs to it, rounded up."""
 SPARE_BYTES = 2 << 30
 """For what an engine writes ahead, and for its empty ledger."""
