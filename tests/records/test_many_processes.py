@@ -74,11 +74,14 @@ async def test_a_creator_has_one_live_room_whichever_process_is_asked(processes)
 
 async def test_a_creator_who_starts_and_ends_all_the_time_is_never_told_of_a_fault(processes):
     async def start_and_end(db, n):
-        try:
-            room = await rooms.insert(db, Room(f"{n:032x}", ANA, "Songs", NOW + n))
-        except Rejected as refusal:
-            return await rooms.end(db, refusal.facts["room_id"], NOW + n)
-        return await rooms.end(db, room.id, NOW + n)
+        for turn in range(6):
+            id = f"{100 * n + turn:032x}"
+            try:
+                await rooms.insert(db, Room(id, ANA, "Songs", NOW + n))
+            except Rejected as refusal:
+                id = refusal.facts["room_id"]
+            room = await rooms.end(db, id, NOW + n)
+        return room
 
     outcomes = await all_at_once(processes, start_and_end)
     assert codes(outcomes) == {Room: PROCESSES * TASKS}
@@ -165,9 +168,12 @@ async def test_so_many_resets_and_no_more_are_open_and_one_is_used_once(processe
     opened = await all_at_once(processes, ask)
     assert sum(opened) == sessions.RESETS_PER_USER_MAX
 
+    there = [n for n, is_open in enumerate(opened) if is_open]
+
     async def use(db, n):
+        token = there[n % len(there)].to_bytes(32, "big")
         async with db.begin() as tx:
-            return await sessions.use_reset(tx, (n // 2).to_bytes(32, "big"), user_id=user.id)
+            return await sessions.use_reset(tx, token, user_id=user.id)
 
     assert sum(await all_at_once(processes, use)) == 1
 

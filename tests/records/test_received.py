@@ -1,5 +1,6 @@
 """What creators received adds up, however it is cut."""
 
+import msgspec
 import pytest
 
 from largesse.clock import DAY, MINUTE
@@ -69,6 +70,18 @@ async def test_every_cut_adds_up_to_the_whole_and_the_best_is_first(feed, by, ke
     assert sum(part.items for part in parts) == whole.items
     assert sum(part.diamond_units for part in parts) == whole.diamond_units
     assert [part.key for part in await received.parts(feed, of_bob(), by, limit=1)] == [keys[0][0]]
+
+
+async def test_every_sum_is_a_whole_number(feed):
+    """Some databases add whole numbers up to something with decimals."""
+    days = await received.days(feed, of_bob())
+    found = [
+        await received.total(feed, of_bob()),
+        await received.best_minute(feed, of_bob()),
+        *days,
+        *await sales.given(feed, since=0, step=DAY),
+    ]
+    assert {type(value) for each in found for value in msgspec.structs.astuple(each)} == {int}
 
 
 async def test_days_begin_at_midnight(feed):

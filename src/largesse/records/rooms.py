@@ -2,10 +2,9 @@
 
 import msgspec
 import sqlalchemy as sa
-from sqlalchemy.exc import IntegrityError
 
 from largesse.errors import Rejected
-from largesse.records.database import Database
+from largesse.records.database import Database, lock
 from largesse.records.tables import columns, room_logs, rooms
 
 
@@ -29,20 +28,19 @@ async def insert(db: Database, room: Room) -> Room:
     Raises:
         Rejected: room_already_live (a creator has at most one live room).
     """
-    for is_last in (False, True):
-        try:
-            async with db.begin() as tx:
-                await tx.execute(rooms.insert().values(msgspec.structs.asdict(room)))
-                await tx.execute(room_logs.insert().values(room_id=room.id, seq=0, closed=False))
-            return room
-        except IntegrityError:
-            live_rooms = await list_rooms(db, creator_id=room.creator_id, is_live=True, limit=1)
-            if live_rooms:
-                raise Rejected("room_already_live", room_id=live_rooms[0].id) from None
-            # Another process may just have ended the one that was in the way.
-            if is_last:
-                raise
-    raise AssertionError
+    live = sa.select(rooms.c.id).where(
+        rooms.c.creator_id == room.creator_id, rooms.c.ended_at.is_(None)
+    )
+    async with db.begin() as tx:
+        # The unique index would refuse a second one too, but not say which is the first: that may
+        # be over before one could look.
+        await lock(tx, "live_room", room.creator_id)
+        live_id = (await tx.execute(live)).scalar_one_or_none()
+        if live_id is not None:
+            raise Rejected("room_already_live", room_id=live_id)
+        await tx.execute(rooms.insert().values(msgspec.structs.asdict(room)))
+        await tx.execute(room_logs.insert().values(room_id=room.id, seq=0, closed=False))
+    return room
 
 
 async def end(db: Database, room_id: str, now: int) -> Room | None:
