@@ -94,7 +94,7 @@ class Content(msgspec.Struct, frozen=True):
 
 
 def content_of(events: Iterable[tuple[bytes, bytes]]) -> Content:
-    """Sort events by what they are; one of no known kind is in none of the lists."""
+    """Sort (kind, id)s by what they are; one of no known kind is in none of the lists."""
     content = Content([], [], [], [])
     lists = dict.fromkeys(encoding.ACCOUNT_KINDS, content.accounts)
     lists |= dict.fromkeys(CHAIN_KINDS, content.transfers)

@@ -136,9 +136,12 @@ def _batches(db: sqlite_file.Connection, after: int) -> list[StoredBatch]:
 def _transfers(
     db: sqlite_file.Connection, wanted: Sequence[bytes]
 ) -> Iterator[tuple[bytes, Posted]]:
+    decode = encoding.decode_posted
     for id, record in sqlite_file.rows(db, "transfers", wanted):
-        with contextlib.suppress(struct.error):
-            yield id, encoding.decode_posted(id, record)
+        try:
+            yield id, decode(id, record)
+        except struct.error:
+            continue
 
 
 def _accounts(
