@@ -96,10 +96,10 @@ async def watchers_everywhere(
     """One watcher of the room at each process, by the process."""
     found: dict[int, Watcher] = {}
     async with contextlib.AsyncExitStack() as stack:
-        for n in range(CONNECTIONS_MAX):
+        for _ in range(CONNECTIONS_MAX):
             if len(found) == WORKERS:
                 break
-            headers = town.bearer(people.tokens[n % VIEWERS])
+            headers = town.bearer(people.tokens[len(found)])  # Whom no other process has.
             path = f"/v1/rooms/{people.room_id}"
             answer = await town.expect(client.post(f"{path}/tickets", headers=headers))
             url = f"ws://127.0.0.1:{server.port}{path}/live"
@@ -129,6 +129,10 @@ async def test_three_processes_are_one_shop(home: House) -> None:
                 watchers_everywhere(server, client, people) as watchers,
                 clients_everywhere(server) as clients,
             ):
+                await town.true_soon(
+                    "every process says that there are as many viewers",
+                    lambda: _all_count(clients, people, len(watchers)),
+                )
                 await _gift_everywhere(clients, people)
                 await _one_key_is_one_gift(clients, people)
                 answered = {gift.answer["id"] for gift in people.gifts if gift.answer}
@@ -182,6 +186,12 @@ async def _one_key_is_one_gift(clients: list[httpx.AsyncClient], people: Town) -
     assert {answer.status_code for answer in answers} == {201}
     assert len({str(answer.json()["gift"]) for answer in answers}) == 1
     gift.answer = answers[0].json()["gift"]
+
+
+async def _all_count(clients: list[httpx.AsyncClient], people: Town, viewers: int) -> bool:
+    path = f"/v1/rooms/{people.room_id}"
+    said = [await town.expect(client.get(path)) for client in clients]
+    return {room["viewers"] for room in said} == {viewers}
 
 
 async def _seen(watcher: Watcher, gifts: set[str]) -> list[tuple[int, str]]:
