@@ -5,7 +5,6 @@ A small batch is one statement, and so one transaction and one round trip. A lar
 transaction: transfers are copied in as PostgreSQL's own binary rows, which costs a third.
 """
 
-import io
 from collections.abc import Iterable, Mapping, Sequence
 from struct import Struct
 
@@ -289,8 +288,12 @@ def _transfer_row(posted: Posted) -> tuple[object, ...]:
     )
 
 
-def _copied(created: Sequence[Posted]) -> io.BytesIO:
-    """The transfers as PostgreSQL's COPY reads them: the length of every value before it."""
+def _copied(created: Sequence[Posted]) -> memoryview:
+    """
+    The transfers as PostgreSQL's COPY reads them: the length of every value before it.
+
+    A view, because asyncpg would take bytes for a path, and reads a file in a thread.
+    """
     pack = _COPY_ROW.pack
     rows = []
     for posted in created:
@@ -319,7 +322,7 @@ def _copied(created: Sequence[Posted]) -> io.BytesIO:
             16, posted.credit_account_previous_id,
         ))
         # fmt: on
-    return io.BytesIO(b"".join((_COPY_HEAD, *rows, _COPY_END)))
+    return memoryview(b"".join((_COPY_HEAD, *rows, _COPY_END)))
 
 
 async def transfers(connection: Connection, wanted: Iterable[bytes]) -> dict[bytes, Posted]:

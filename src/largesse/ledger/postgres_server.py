@@ -43,11 +43,12 @@ _SESSION = """
     SET enable_seqscan = off;
     SET enable_hashjoin = off;
     SET enable_mergejoin = off;
+    SET plan_cache_mode = force_generic_plan;
 """
 """
 A process that stands still or is gone gives the head's row back soon. Every access of ours goes by a
-primary key, also before the server has counted the rows. Said by a statement, because a pooler in
-between may refuse settings at the start.
+primary key, also before the server has counted the rows, so a statement is planned once. Said by a
+statement, because a pooler in between may refuse settings at the start.
 """
 _PASSING_CLASSES = ("08", "40", "57P")
 _PASSING_CODES = frozenset(
