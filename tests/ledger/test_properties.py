@@ -397,7 +397,7 @@ def _run(engine: str, examples: int) -> None:
 
 EXAMPLES = pytest.mark.parametrize(
     ("engine", "examples"),
-    [("memory", 100), ("sqlite", 100), ("postgres", 30), ("postgres in turns", 30)],
+    [("memory", 100), ("sqlite", 100), ("postgres", 20), ("postgres in turns", 15)],
 )
 
 
