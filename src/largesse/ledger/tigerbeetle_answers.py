@@ -7,7 +7,7 @@ and the balances after a chain; and each refusal is noted before anybody hears o
 """
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -15,7 +15,6 @@ import msgspec
 from largesse import ids
 from largesse.ledger import rules
 from largesse.ledger import tigerbeetle_reading as reading
-from largesse.ledger.history import balance_of
 from largesse.ledger.model import (
     PASSING_OUTCOMES,
     Account,
@@ -33,16 +32,17 @@ from largesse.ledger.tigerbeetle_client import Connection, Operation
 from largesse.ledger.tigerbeetle_notes import pack_note
 from largesse.ledger.tigerbeetle_wire import (
     CREATED,
+    EXISTS,
     LINKED_EVENT_FAILED,
     TRANSFER_OUTCOMES,
     Stored,
-    unpack_accounts,
     unpack_results,
+    unpack_totals,
 )
 
 _CREATED = Outcome.CREATED
 _PENDING = int(TransferFlags.PENDING)
-_ACCOUNT_CREATED, _ACCOUNT_EXISTS = CREATED, 21
+_ACCOUNT_EXISTS = 21
 _replace = msgspec.structs.replace
 Rows = list[tuple[int, int, int]]
 
@@ -125,7 +125,7 @@ class Answers:
             for timestamp, status, _ in rows[at : at + call.events]:
                 is_new = newest_before is not None and timestamp > newest_before
                 is_ours = status == _ACCOUNT_EXISTS and is_new
-                statuses.append(_ACCOUNT_CREATED if is_ours else status)
+                statuses.append(CREATED if is_ours else status)
             at += call.events
             if not call.future.done():
                 call.future.set_result(statuses)
@@ -164,7 +164,7 @@ class Answers:
         left_open = _outcomes(calls, rows)
         wanting = [call for call in calls if call.balances_of]
         if wanting:
-            await self._balances(calls, wanting, rows, looked_up)
+            await self._balances(calls, wanting, rows, looked_up, newest_before)
         waiting = {id(each.call) for each in left_open}
         for call in calls:
             if id(call) not in waiting and not call.future.done():
@@ -187,6 +187,7 @@ class Answers:
         wanting: Sequence[Call],
         rows: Rows,
         looked_up: LookedUp | None,
+        newest_before: int | None,
     ) -> None:
         """
         The balances right after each chain.
@@ -197,27 +198,18 @@ class Answers:
         later = [] if looked_up is None else looked_up.later
         told = [(calls, rows), *((calls, unpack_results(data)) for calls, data in later)]
         if looked_up is not None and all(_is_plain(calls, rows) for calls, rows in told):
-            found = {account.id: account for account in unpack_accounts(looked_up.accounts)}
+            totals = unpack_totals(looked_up.accounts)
             for later_calls, later_rows in reversed(told[1:]):
-                _take_back(later_calls, later_rows, found)
-            _take_back(calls, rows, found, is_told=True)
+                _take_back(later_calls, later_rows, totals)
+            _take_back(calls, rows, totals, is_told=True)
             return
         wanted = list(dict.fromkeys(id for call in wanting for id in call.balances_of))
         found = await reading.find_accounts(self._looking, wanted)
-        await self._balances_of_histories(calls, rows, found)
-
-    async def _balances_of_histories(
-        self, calls: Sequence[Call], rows: Rows, found: dict[bytes, Account]
-    ) -> None:
         moments: list[tuple[bytes, int]] = []
-        begin = _time_of_first(rows)
-        at = 0
-        for call in calls:
-            for chain in call.chains:
-                at += len(chain)
-                moments += [(id, begin + at - 1) for id in call.balances_of if id in found]
+        for call, instant in _instants(calls, rows, newest_before):
+            moments += [(id, instant) for id in call.balances_of if id in found]
         balances = iter(await reading.balances_at(self._looking, moments))
-        for call in calls:
+        for call in wanting:
             for n, result in enumerate(call.results):
                 after = tuple([next(balances) if id in found else None for id in call.balances_of])
                 call.results[n] = _replace(result, balances=after)
@@ -393,39 +385,57 @@ def _is_plain(calls: Sequence[Call], rows: Rows) -> bool:
     return True
 
 
+def _instants(
+    calls: Sequence[Call], rows: Rows, newest_before: int | None
+) -> Iterator[tuple[Call, int]]:
+    """
+    For each chain the moment after it: when the cluster looked at its last transfer.
+
+    One that was created the first time that its message was sent has the moment of that time.
+    """
+    begin = _time_of_first(rows)
+    at = 0
+    for call in calls:
+        for chain in call.chains:
+            instant = begin + at + len(chain) - 1
+            for n in range(len(chain)):
+                timestamp, status, _ = rows[at + n]
+                is_ours = newest_before is not None and timestamp > newest_before
+                if status == EXISTS and is_ours:
+                    instant = timestamp + len(chain) - 1 - n
+            at += len(chain)
+            yield call, instant
+
+
 def _take_back(
-    calls: Sequence[Call], rows: Rows, accounts: dict[bytes, Account], *, is_told: bool = False
+    calls: Sequence[Call], rows: Rows, totals: dict[bytes, list[int]], *, is_told: bool = False
 ) -> None:
     """Undo what was created, from the last chain to the first, and tell each what was after it."""
     at = len(rows)
     for call in reversed(calls):
+        wanted = call.balances_of if is_told else ()
         for n in range(len(call.chains) - 1, -1, -1):
             chain = call.chains[n]
             at -= len(chain)
-            if is_told and call.balances_of:
-                after = [
-                    balance_of(accounts[id]) if id in accounts else None for id in call.balances_of
-                ]
-                outcome, timestamp = call.results[n].outcome, call.results[n].timestamp
-                call.results[n] = Result(outcome, timestamp, tuple(after))
+            if wanted:
+                result = call.results[n]
+                after = [Balance(*totals[id]) if id in totals else None for id in wanted]
+                call.results[n] = Result(result.outcome, result.timestamp, tuple(after))
             if rows[at][1] == CREATED:
-                for t in chain:
-                    _undo(accounts, t)
+                _undo(totals, chain)
 
 
-def _undo(accounts: dict[bytes, Account], t: Transfer) -> None:
-    """Take a single or pending transfer off those of its accounts that are asked about."""
-    debit = accounts.get(t.debit_account_id)
-    credit = accounts.get(t.credit_account_id)
-    is_pending = t.flags & _PENDING
-    if debit is not None and is_pending:
-        debit.debits_pending -= t.amount
-    elif debit is not None:
-        debit.debits_posted -= t.amount
-    if credit is not None and is_pending:
-        credit.credits_pending -= t.amount
-    elif credit is not None:
-        credit.credits_posted -= t.amount
+def _undo(totals: dict[bytes, list[int]], chain: Chain) -> None:
+    """Take single and pending transfers off those of their accounts that are asked about."""
+    for t in chain:
+        # Pending comes before posted, of the debits and of the credits.
+        posted = 0 if t.flags & _PENDING else 1
+        debit = totals.get(t.debit_account_id)
+        if debit is not None:
+            debit[posted] -= t.amount
+        credit = totals.get(t.credit_account_id)
+        if credit is not None:
+            credit[2 + posted] -= t.amount
 
 
 def _is_unsure(there: Open) -> bool:

@@ -44,6 +44,7 @@ CHANGE_EVENTS_MAX = MESSAGE_SIZE // EVENT_SIZE
 
 CREATED = 0xFFFF_FFFF
 LINKED_EVENT_FAILED = 1
+EXISTS = 46
 TRANSFER_OUTCOMES = {
     CREATED: Outcome.CREATED,
     4: Outcome.RESERVED_FLAG,
@@ -87,7 +88,7 @@ TRANSFER_OUTCOMES = {
     43: Outcome.EXISTS_WITH_DIFFERENT_USER_DATA_32,
     44: Outcome.EXISTS_WITH_DIFFERENT_TIMEOUT,
     45: Outcome.EXISTS_WITH_DIFFERENT_CODE,
-    46: Outcome.EXISTS,
+    EXISTS: Outcome.EXISTS,
     47: Outcome.OVERFLOWS_DEBITS_PENDING,
     48: Outcome.OVERFLOWS_CREDITS_PENDING,
     49: Outcome.OVERFLOWS_DEBITS_POSTED,
@@ -279,6 +280,19 @@ def unpack_accounts(data: bytes) -> Iterator[Account]:
             credits_posted=row[7] | row[8] << 64,
             timestamp=row[16],
         )
+
+
+def unpack_totals(data: bytes) -> dict[bytes, list[int]]:
+    """The totals alone of the accounts of an answer: debits pending, posted, credits the same."""
+    return {
+        row[0][::-1]: [
+            row[1] | row[2] << 64,
+            row[3] | row[4] << 64,
+            row[5] | row[6] << 64,
+            row[7] | row[8] << 64,
+        ]
+        for row in _ACCOUNT.iter_unpack(data)
+    }
 
 
 def unpack_transfers(data: bytes) -> Iterator[Stored]:
