@@ -1,7 +1,7 @@
 """
 The ledger: moves integers between accounts, knows nothing of coins or gifts.
 
-Eight calls, the same for every engine. An answer is given when what it says is on the disk.
+Ten calls, the same for every engine. An answer is given when what it says is on the disk.
 """
 
 from collections.abc import AsyncIterator, Iterable, Sequence

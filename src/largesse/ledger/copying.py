@@ -69,8 +69,14 @@ class Store(Protocol):
         ...
 
 
-class Target(Store, Protocol):
-    """Where batches are written. Nobody else may write there meanwhile."""
+class Target(Protocol):
+    """A store where batches are written. Nobody else may write there meanwhile."""
+
+    name: str
+
+    def read(self) -> contextlib.AbstractAsyncContextManager[Reader]:
+        """One moment of it."""
+        ...
 
     async def head(self) -> Head:
         """Its newest batch."""
