@@ -36,22 +36,24 @@ COMMANDS = (
         """Serve the API from a data folder.
 
         The folder is made by `largesse migrate --environment live` (or `test`), or here with
-        `--create`. SIGINT or SIGTERM finishes what was begun, then ends; a second one does not
-        wait.""",
+        `--create`. With `--workers` several processes answer on one port. SIGINT or SIGTERM
+        finishes what was begun, then ends; a second one does not wait.""",
     ),
     (
         "worker",
         "largesse.cli.worker:worker",
         """Run only the periodic jobs, without the API.
 
-        An embedded installation does not need it: `largesse serve` runs the jobs itself.""",
+        An embedded installation does not need it: `largesse serve` runs the jobs itself. Where
+        records and ledger are on servers it may run beside any number of them.""",
     ),
     (
         "migrate",
         "largesse.cli.migrate:migrate",
         """Make a data folder, or bring one up to date.
 
-        What a folder is, live money or test money, is decided when it is made, and for ever.""",
+        What a folder is, live money or test money, is decided when it is made, and for ever. Records
+        and ledger on servers are brought up to date too; two who do it at once are no harm.""",
     ),
     (
         "check",
