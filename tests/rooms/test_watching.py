@@ -349,7 +349,7 @@ async def test_nobody_without_an_account_says_or_does_anything(stage):
 
 
 async def test_a_room_of_before_there_were_logs_is_over(stage):
-    old = Room("0f" * 16, stage.bo.id, "Old songs", 1, 2)
+    old = Room("0f" * 16, stage.cy.id, "Old songs", 1, 2)
     await rooms.insert(stage.db, old)
     async with stage.db.begin() as tx:
         await tx.exec_driver_sql("DELETE FROM room_logs WHERE room_id = ?", (b"\x0f" * 16,))
