@@ -52,9 +52,15 @@ class RequestQueue:
         self._waiting: deque[Request] = deque()
         self._chains_waiting = 0
         self._wake: asyncio.Future[None] | None = None
+        self._wake_at = 1
 
     def __bool__(self) -> bool:
         return bool(self._waiting)
+
+    @property
+    def chains_waiting(self) -> int:
+        """How many chains wait; a call that creates accounts counts as one."""
+        return self._chains_waiting
 
     def admit(self, size: int) -> None:
         """
@@ -73,7 +79,7 @@ class RequestQueue:
         future: asyncio.Future[Any] = self._loop.create_future()
         self._chains_waiting += len(chains) or 1
         self._waiting.append(Request(chains, balances_of, accounts, future))
-        if self._wake is not None:
+        if self._wake is not None and self._chains_waiting >= self._wake_at:
             self.wake_up()
         return future
 
@@ -90,9 +96,9 @@ class RequestQueue:
         self._chains_waiting -= chains
         return requests
 
-    async def wait(self, seconds: float | None) -> None:
-        """Until somebody asks, or is to be woken, or the time is over (None waits for ever)."""
-        self._wake = self._loop.create_future()
+    async def wait(self, seconds: float | None, chains: int = 1) -> None:
+        """Until so many chains wait, or `wake_up`, or the time is over (None waits for ever)."""
+        self._wake, self._wake_at = self._loop.create_future(), chains
         handle = None if seconds is None else self._loop.call_later(seconds, self.wake_up)
         await self._wake
         if handle is not None:

@@ -74,6 +74,8 @@ _log = structlog.get_logger()
 
 ACCOUNTS_CACHED_MAX = 200_000
 EXPIRIES_BATCH_MAX = 1_000
+AHEAD_CHAINS_MIN = 128
+"""While a batch is in flight the next is decided if so many chains wait; fewer wait and are more."""
 READERS_MAX = 4
 """Connections of one process that read, beside the one that posts."""
 RETRY_SECONDS_MAX = 30
@@ -257,9 +259,12 @@ class PostgresLedger:
 
     async def _run(self) -> None:
         while True:
-            if not self._has_work():
+            if self._writing is not None and self._writing.done():
                 await self._written()
-            if not self._has_work():
+            if self._writing is not None and self._queue.chains_waiting < AHEAD_CHAINS_MIN:
+                # The end of the batch in flight wakes us too.
+                await self._queue.wait(None, AHEAD_CHAINS_MIN)
+            elif not self._has_work():
                 if self._closing:
                     break
                 await self._idle()
@@ -313,6 +318,7 @@ class PostgresLedger:
             self._put_back(requests)
             return
         self._writing = asyncio.create_task(self._write(prepared))
+        self._writing.add_done_callback(lambda _: self._queue.wake_up())
 
     async def _prepare(self, requests: list[Request]) -> _Prepared | None:
         """The batch as memory decides it; None where the batch before it was not written."""

@@ -169,7 +169,7 @@ def prepare(
         created=decision.created,
         refused=decision.refused,
         new_accounts=_columns([_account_row(accounts[id]) for id in new], len(_ACCOUNT_COLUMNS)),
-        totals=_columns(*_totals([accounts[id] for id in batch.touched if id not in new], batch)),
+        totals=_totals([accounts[id] for id in batch.touched if id not in new], batch),
     )
 
 
@@ -243,18 +243,20 @@ def _columns(rows: Iterable[tuple[object, ...]], width: int) -> Sequence[Sequenc
     return list(zip(*rows, strict=True)) or [()] * width
 
 
-def _totals(accounts: Iterable[Account], batch: Batch) -> tuple[list[tuple[object, ...]], int]:
+def _totals(accounts: Sequence[Account], batch: Batch) -> Sequence[Sequence[object]]:
     """The new totals of each account, as many columns of them as the batch may have changed."""
-    if not batch.pendings:
-        posted: list[tuple[object, ...]] = [
-            (a.id, a.debits_posted, a.credits_posted, a.last_transfer_id) for a in accounts
-        ]
-        return posted, 1 + len(_POSTED_TOTALS)
-    names = [name for name, _ in _ALL_TOTALS[1:]]
-    every: list[tuple[object, ...]] = [
-        (a.id, int(a.flags), *(getattr(a, name) for name in names)) for a in accounts
+    columns: list[list[object]] = [
+        [a.debits_posted for a in accounts],
+        [a.credits_posted for a in accounts],
+        [a.last_transfer_id for a in accounts],
     ]
-    return every, 1 + len(_ALL_TOTALS)
+    if batch.pendings:
+        columns[:0] = [
+            [int(a.flags) for a in accounts],
+            [a.debits_pending for a in accounts],
+            [a.credits_pending for a in accounts],
+        ]
+    return [[a.id for a in accounts], *columns]
 
 
 def _account_row(account: Account) -> tuple[object, ...]:
