@@ -20,6 +20,7 @@ from largesse.ledger.model import (
     Chain,
     Outcome,
     Transfer,
+    TransferFlags,
 )
 from largesse.ledger.tigerbeetle import TigerBeetleLedger
 from largesse.ledger.tigerbeetle_client import Operation
@@ -235,6 +236,24 @@ async def test_after_the_end_nothing_can_be_asked() -> None:
         await process.lookup_accounts([ids.derive("a")])
     with pytest.raises(LedgerUnavailable):
         await process.create_accounts([Account(id=ids.derive("a"), ledger=1, code=1)])
+
+
+async def test_balances_are_those_after_each_gift_however_many_messages_are_under_way(
+    ledger: TigerBeetleLedger, people: People, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next message is often decided before the accounts of the last one are looked up."""
+    monkeypatch.setattr("largesse.ledger.tigerbeetle.MESSAGE_RECORDS_ENOUGH", 20)
+    hold = Transfer(
+        people.id(1), people.wallet, people.earnings, 5, 1, 5, int(TransferFlags.PENDING)
+    )
+    asked = [people.gift(n) for n in range(2, 202)] + [(hold,)]
+    asked += [people.gift(n) for n in range(202, 402)]
+    ledger._records = -10_000  # So that half of what is under way is little.
+    answers = await asyncio.gather(
+        *(ledger.create_transfers([chain], [people.wallet]) for chain in asked)
+    )
+    left = [result.balances[0].available for [result] in answers if result.balances[0] is not None]
+    assert left == [*range(999, 799, -1), 795, *range(794, 594, -1)]
 
 
 # Several processes.
