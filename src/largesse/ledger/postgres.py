@@ -497,14 +497,16 @@ class PostgresLedger:
             self._accounts.clear()
             floor, ahead = await postgres_head.known_ids(connection, self._clock.now())
             self._recent = RecentIds(floor, ahead)
+            next_expiry = await postgres_head.next_expiry(connection)
         else:
-            self._recent.keep(since.known, max(head.last_timestamp, self._clock.now()))
+            self._recent.keep(since.known, self._clock.now())
+            next_expiry = since.next_expiry
             if since.touched is None:
                 self._accounts.clear()
             else:
                 for account_id in since.touched:
                     self._accounts.pop(account_id, None)
-        self._next_expiry = await postgres_head.next_expiry(connection) or _NEVER
+        self._next_expiry = next_expiry or _NEVER
         self._changes = RecentChanges(head.last_timestamp)
         self._sequence, self._hash, self._last = head.sequence, head.hash, head.last_timestamp
 

@@ -20,6 +20,7 @@ CATCH_UP_BATCHES_MAX = 64
 """Whoever is further behind than that begins again with an empty memory."""
 AHEAD_MAX = 10_000
 """Ids with a time still to come that are held in memory at start; past that the floor rises."""
+_NEXT_EXPIRY = "SELECT min(expires_at) FROM ledger.pendings WHERE status = 1 AND expires_at > 0"
 
 
 class Head(msgspec.Struct, frozen=True):
@@ -31,10 +32,14 @@ class Head(msgspec.Struct, frozen=True):
 
 
 class Since(msgspec.Struct, frozen=True):
-    """What others did after a batch: ids now known; accounts changed, None where nobody noted them."""
+    """
+    What others did after a batch: ids now known; accounts changed, None where nobody noted them; and
+    when the first pending transfer runs out now.
+    """
 
     known: list[bytes]
     touched: list[bytes] | None
+    next_expiry: int | None
 
 
 class Loaded(msgspec.Struct, frozen=True):
@@ -73,8 +78,8 @@ async def since(connection: Connection, sequence: int, hash: bytes) -> Since | N
     It is not there after a restore of an older backup, for example.
     """
     rows = await connection.fetch(
-        "SELECT sequence, hash, events, touched FROM ledger.batches WHERE sequence >= $1"
-        " ORDER BY sequence LIMIT $2",
+        f"SELECT sequence, hash, events, touched, ({_NEXT_EXPIRY}) FROM ledger.batches"  # noqa: S608
+        " WHERE sequence >= $1 ORDER BY sequence LIMIT $2",
         max(sequence, 1),
         CATCH_UP_BATCHES_MAX + 1,
     )
@@ -83,13 +88,13 @@ async def since(connection: Connection, sequence: int, hash: bytes) -> Since | N
     known: list[bytes] = []
     touched: list[bytes] = []
     all_noted = True
-    for _, _, events, changed in rows[1:]:
+    for _, _, events, changed, _ in rows[1:]:
         # Accounts' ids among them do no harm: an id held as known is looked up, no more.
         known += [id for _, id in encoding.split_events(events)]
         all_noted = all_noted and changed is not None
         if all_noted:
             touched += [changed[n : n + ids.SIZE] for n in range(0, len(changed), ids.SIZE)]
-    return Since(known, touched if all_noted else None)
+    return Since(known, touched if all_noted else None, rows[0][4])
 
 
 async def known_ids(connection: Connection, now: int) -> tuple[bytes, list[bytes]]:
@@ -115,9 +120,7 @@ async def known_ids(connection: Connection, now: int) -> tuple[bytes, list[bytes
 
 async def next_expiry(connection: Connection) -> int | None:
     """When the first of the open pending transfers runs out, None where none ever does."""
-    moment: int | None = await connection.fetchval(
-        "SELECT min(expires_at) FROM ledger.pendings WHERE status = 1 AND expires_at > 0"
-    )
+    moment: int | None = await connection.fetchval(_NEXT_EXPIRY)
     return moment
 
 
