@@ -37,10 +37,14 @@ class NatsBus:
     def __init__(self, url: str) -> None:
         self._servers, self._prefix = _parts(url)
         self._client = Client()
+        self._is_open = False
         self._heard: dict[Topic, Heard] = {}
         self._wanted: dict[str, HeardSegment] = {}
         self._followed: dict[str, Subscription] = {}
-        self._outbox: Outbox[tuple[str, bytes]] = Outbox(self._send)
+        self._segments: Outbox[tuple[str, bytes]] = Outbox(self._send)
+        self._outboxes: dict[Topic, Outbox[tuple[str, bytes]]] = {
+            topic: Outbox(self._send) for topic in Topic
+        }
         self._interests: Outbox[str] = Outbox(self._follow)
 
     @classmethod
@@ -56,9 +60,9 @@ class NatsBus:
             # Once without coming back, or a server that is not there would be called for ever.
             await bus._connect(Client(), comes_back=False)
             await bus._connect(bus._client, comes_back=True)
+            bus._is_open = True
         except (OSError, ValueError, Error) as error:
-            await bus._outbox.close()
-            await bus._interests.close()
+            await bus.close()
             places = ",".join(_place(server) for server in bus._servers)
             raise Rejected("bus_unreachable", address=places, problem=str(error)) from None
         for topic in Topic:
@@ -68,7 +72,7 @@ class NatsBus:
 
     def wake(self, topic: Topic, said: str = "") -> None:
         """Wake the other processes; soon, and together with what else is said."""
-        self._outbox.add((f"{self._prefix}.{topic}", said.encode()))
+        self._outboxes[topic].add((f"{self._prefix}.{topic}", said.encode()))
 
     def listen(self, topic: Topic, heard: Heard) -> None:
         """From now on this is called with what the others say."""
@@ -77,7 +81,7 @@ class NatsBus:
     def carry(self, room_id: str, segment: bytes) -> None:
         """Hand a segment to whoever follows the room; one that is too long is read from the log."""
         if self._client.is_connected and len(segment) <= self._client.max_payload:
-            self._outbox.add((f"{self._prefix}.room.{room_id}", segment))
+            self._segments.add((f"{self._prefix}.room.{room_id}", segment))
 
     def follow(self, room_id: str, heard: HeardSegment | None) -> None:
         """From now on this is called with a room's segments; None: no longer."""
@@ -89,12 +93,11 @@ class NatsBus:
 
     async def close(self) -> None:
         """Say what waits, where that is possible, and go."""
-        if self._client.is_connected:
-            await self._outbox.close()
-        else:
-            await self._outbox.cancel()
+        for outbox in (*self._outboxes.values(), self._segments):
+            await (outbox.close() if self._client.is_connected else outbox.cancel())
         await self._interests.cancel()
-        await self._client.close()
+        if self._is_open:
+            await self._client.close()
 
     async def _connect(self, client: Client, *, comes_back: bool) -> None:
         async with asyncio.timeout(CONNECT_SECONDS_MAX):
@@ -153,7 +156,8 @@ class NatsBus:
         log.info("bus_back")
         for heard in self._heard.values():
             heard("")
-        self._outbox.again()
+        for outbox in self._outboxes.values():
+            outbox.again()
         self._interests.again()
 
 

@@ -41,7 +41,9 @@ class PostgresBus:
         self._connection: Any = None
         self._lost = asyncio.Event()
         self._using = asyncio.Lock()
-        self._outbox: Outbox[tuple[Topic, str]] = Outbox(self._send)
+        self._outboxes: dict[Topic, Outbox[tuple[Topic, str]]] = {
+            topic: Outbox(self._send) for topic in Topic
+        }
         self._task: asyncio.Task[None] | None = None
 
     @classmethod
@@ -56,7 +58,7 @@ class PostgresBus:
         try:
             await bus._connect()
         except (OSError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-            await bus._outbox.close()
+            await bus.close()
             # Without the error's own words, which may show the URL.
             raise Rejected(
                 "bus_unreachable", address=_address(url), problem=type(error).__name__
@@ -66,7 +68,7 @@ class PostgresBus:
 
     def wake(self, topic: Topic, said: str = "") -> None:
         """Wake the other processes; soon, and together with what else is said."""
-        self._outbox.add((topic, said))
+        self._outboxes[topic].add((topic, said))
 
     def listen(self, topic: Topic, heard: Heard) -> None:
         """From now on this is called with what the others say."""
@@ -83,7 +85,8 @@ class PostgresBus:
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
-        await self._outbox.close()
+        for outbox in self._outboxes.values():
+            await outbox.close()
         if self._connection is not None:
             self._connection.terminate()
 
@@ -115,7 +118,8 @@ class PostgresBus:
                 log.info("bus_back")
                 for heard in self._heard.values():
                     heard("")
-                self._outbox.again()
+                for outbox in self._outboxes.values():
+                    outbox.again()
             try:
                 async with asyncio.timeout(ALIVE_SECONDS):
                     await self._lost.wait()
