@@ -163,14 +163,13 @@ class OwnIds:
         return _replace(filter, timestamp_min=begin, limit=1_000_000)
 
     async def changes(self, after: int, limit: int = PAGE_MAX) -> list[Change]:
-        """A page of others' changes only is passed over."""
+        """What others did meanwhile is passed over, so a page that is not full is the end."""
         after = max(after, self._begin)
-        while page := await self._ledger.changes(after, limit):
-            assert len(page) <= limit
-            if own := [self._change(change) for change in page if self._is_own(change)]:
-                return own
+        own: list[Change] = []
+        while len(own) < limit and (page := await self._ledger.changes(after, limit - len(own))):
+            own += [self._change(change) for change in page if self._is_own(change)]
             after = page[-1].timestamp
-        return []
+        return own
 
     def _is_own(self, change: Change) -> bool:
         if change.account is not None:

@@ -377,11 +377,16 @@ def _is_plain(calls: Sequence[Call], rows: Rows) -> bool:
     at = 0
     for call in calls:
         for chain in call.chains:
-            if rows[at][1] == CREATED:
-                for t in chain:
-                    if t.flags and t.flags != _PENDING:
-                        return False
+            if rows[at][1] == CREATED and not _moves_what_it_says(chain):
+                return False
             at += len(chain)
+    return True
+
+
+def _moves_what_it_says(chain: Chain) -> bool:
+    for t in chain:
+        if t.flags and t.flags != _PENDING:
+            return False
     return True
 
 
