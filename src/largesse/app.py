@@ -223,11 +223,14 @@ async def open_stores(
     settings: Settings,
     *,
     create: Environment | None = None,
+    is_secret_new: bool = False,
     clock: Clock,
     entropy: Entropy = os.urandom,
 ) -> AsyncIterator[Stores]:
     """
     Own the data folder, alone or with other processes of this host, and open records and ledger.
+
+    With `is_secret_new` this host's secret becomes that of the whole installation.
 
     Raises:
         Rejected: what `folder.open_folder` raises; engine_unknown, engine_not_installed;
@@ -236,7 +239,7 @@ async def open_stores(
             ledger_newer, records_not_ours, ledger_not_ours, and database_unreachable,
             database_password_wrong, database_missing, database_too_old, database_unsafe,
             database_not_allowed, store_unavailable; of the installation
-            database_other_environment, secret_differs; of a cluster ledger_url_invalid,
+            database_other_environment, secret_differs, ledger_of_another_folder; of a cluster ledger_url_invalid,
             ledger_unreachable.
     """
     folder = folders.open_folder(
@@ -253,7 +256,7 @@ async def open_stores(
             opened.push_async_callback(db.close)
             secret = _web_secret(settings, folder, entropy)
             if scheme_of(settings.database_url) in POSTGRES:
-                await _join_installation(db, folder, secret)
+                await _join_installation(settings, db, folder, secret, is_secret_new)
         with _named_refusals(folder.path, "ledger_url", settings.ledger_url):
             ledger = await _ledger(settings, clock, create=create is not None)
             opened.push_async_callback(ledger.close)
@@ -337,12 +340,14 @@ async def _ledger(settings: Settings, clock: Clock, *, create: bool) -> Ledger:
     return await SqliteLedger.open(file, clock)
 
 
-async def _join_installation(db: Database, folder: Folder, secret: bytes) -> None:
+async def _join_installation(
+    settings: Settings, db: Database, folder: Folder, secret: bytes, is_secret_new: bool
+) -> None:
     """
     See that this host belongs to the installation whose records these are; the first host makes it.
 
     Raises:
-        Rejected: database_other_environment, secret_differs.
+        Rejected: database_other_environment, ledger_of_another_folder, secret_differs.
     """
     ours = Installation(
         id=folder.id,
@@ -358,8 +363,14 @@ async def _join_installation(db: Database, folder: Folder, secret: bytes) -> Non
             environment=str(ours.environment),
             found=theirs.environment,
         )
-    if theirs.secret_fingerprint != ours.secret_fingerprint:
+    if theirs.id != ours.id and not are_stores_shared(settings):
+        # Its ledger would be another one, and coins of one installation would be in two.
+        raise Rejected("ledger_of_another_folder", path=str(folder.path), id=theirs.id)
+    if theirs.secret_fingerprint == ours.secret_fingerprint:
+        return
+    if not is_secret_new:
         raise Rejected("secret_differs", path=str(folder.path), file=f"{WEB_SECRET}.secret")
+    await installation.replace_fingerprint(db, ours.secret_fingerprint)
 
 
 def _process_id(entropy: Entropy) -> str:

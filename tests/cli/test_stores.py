@@ -236,6 +236,24 @@ def test_a_host_with_another_secret_is_kept_out_until_it_has_the_same(shared: Co
     assert shared("check").returncode == 0
     shared.settings["LARGESSE_SECRET"] = "another secret, long enough to be one"
     refusal(shared("check"), "secret_differs")
+    assert shared("migrate", "--new-secret").returncode == 0
+    assert shared("check").returncode == 0
+    shared.settings["LARGESSE_SECRET"] = secret
+    refusal(shared("check"), "secret_differs")
+
+
+def test_records_of_one_installation_never_get_a_second_ledger(
+    command: Command, postgres_url: str
+) -> None:
+    """Two hosts share their records, and each would keep the coins in a file of its own."""
+    command.settings[RECORDS] = postgres_url
+    made(command)
+    secret = (command.folder / "largesse-data" / "web.secret").read_text()
+    command.settings |= {"LARGESSE_DATA": "another-host", "LARGESSE_SECRET": secret}
+    refused = command("migrate", "--environment", "test")
+    assert LEDGER in refusal(refused, "ledger_of_another_folder")
+    command.settings[LEDGER] = postgres_url
+    made(command)
 
 
 def test_several_workers_are_refused_once(shared: Command, start: Callable[..., Started]) -> None:

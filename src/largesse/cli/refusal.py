@@ -27,7 +27,10 @@ SENTENCES = {
     "{path} is a {environment} folder. Choose another folder with LARGESSE_DATA, or another database.",
     "secret_differs": "This host signs forms and tickets with another secret than the installation "
     "whose records are at {place}: its pages would be refused by the other hosts. Set LARGESSE_SECRET "
-    "here to what the first host has: its own setting, or what stands in {file} in its data folder.",
+    "here to what the first host has: its own setting, or what stands in {file} in its data folder. Where "
+    "this one is to be the new secret of all hosts, run `largesse migrate --new-secret` once.",
+    "ledger_of_another_folder": "The records at {place} belong with the ledger in another data folder, "
+    "whose id is {id}. Use that folder, or set LARGESSE_LEDGER_URL to a ledger that hosts share.",
     "database_unreachable": "No PostgreSQL answers at {host}, port {port} ({problem}). Start it, or "
     "correct {setting}.",
     "database_password_wrong": "The PostgreSQL at {host}, port {port} does not let us in: user or "

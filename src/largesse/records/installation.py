@@ -38,3 +38,9 @@ async def write_once(db: Database, wanted: Installation) -> Installation:
         await tx.execute(statement.on_conflict_do_nothing())
         row = (await tx.execute(sa.select(*_COLUMNS))).one()
     return Installation(*row)
+
+
+async def replace_fingerprint(db: Database, fingerprint: bytes) -> None:
+    """From now on the installation's web secret is the one with this fingerprint."""
+    async with db.begin() as tx:
+        await tx.execute(installation.update().values(secret_fingerprint=fingerprint))
