@@ -2,6 +2,7 @@
 
 import asyncio
 import atexit
+import random
 from contextlib import asynccontextmanager
 from functools import cache
 
@@ -14,9 +15,10 @@ from largesse.rooms import loop as loops
 from largesse.rooms import others
 from largesse.rooms.room import ChatEntry, GiftEntry, StreamEndEntry
 from tests import databases
+from tests import postgres as postgres_servers
 from tests.ledger.lossy import wire_to
 from tests.rooms.nats_server import NatsServer, program
-from tests.rooms.town import happens, numbers, open_town, see
+from tests.rooms.town import PATIENCE_SECONDS, happens, numbers, open_town, see
 
 needs_nats = pytest.mark.skipif(program() is None, reason="nats-server is not installed here")
 
@@ -543,3 +545,96 @@ async def test_three_processes_with_ledger_and_records_on_one_server(request, tm
             for screen in screens:
                 assert [gift["data"]["orderId"] for gift in screen.named("gift")] == told
                 await screen.until(lambda screen: screen.named("balance")[-1]["coins"] == 999_950)
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_a_storm_of_gifts_words_deaths_and_cut_connections_loses_and_doubles_nothing(
+    postgres, request, tmp_path, monkeypatch, seed
+):
+    """Chance is the seed's, but for when what happens; so a failure may need several tries."""
+    monkeypatch.setattr(loops, "FAILURE_SECONDS", 0.02)
+    chance = random.Random(seed)
+    with databases.records("postgres", tmp_path, request) as url:
+        async with open_town(url) as town:
+            town.bus_url = url if seed else ""
+            await town.start_many(3)
+            viewers = await town.add_viewers(4)
+            sent: list[str] = []
+            said: list[str] = []
+
+            async def live(viewer):
+                for number in range(12):
+                    process = chance.choice(town.processes)
+                    sent.append(await process.gift(viewer, chance.choice(["rose", "kite"])))
+                    _, watcher = await asked_again(process.watch, viewer)
+                    if process.task.done():
+                        continue  # Who speaks to the dying is not heard.
+                    line = f"{viewer.login} {number}"
+                    process.rooms.chat(watcher, line)
+                    said.append(line)
+                    await asyncio.sleep(chance.random() / 20)
+                    process.rooms.leave(watcher)
+
+            async def strike():
+                for _ in range(6):
+                    await asyncio.sleep(chance.random() / 5)
+                    if chance.random() < 0.4:
+                        await chance.choice(town.processes).stall()
+                        await asked_again(town.start)
+                    else:
+                        cut_all_connections(postgres, url)
+
+            screens = [(await each.watch(None))[0] for each in town.processes]
+            await asyncio.gather(strike(), *(live(viewer) for viewer in viewers))
+
+            async def are_told():
+                return len(await town.gifts_told()) >= len(sent)
+
+            await town.until(are_told)
+            town.advance(10)
+
+            async def have_ended():
+                return _open_streaks(await town.entries()) == set()
+
+            await town.until(have_ended)
+            entries = await town.entries()
+            assert [each.seq for each in entries] == list(range(1, len(entries) + 1))
+            assert sorted(await town.gifts_told()) == sorted(sent)
+            paid = [each for each in entries if isinstance(each, GiftEntry)]
+            paid = [each.paid_at for each in paid if not (each.is_streakable and each.repeat_end)]
+            assert paid == sorted(paid)
+            lines = [each.text for each in entries if isinstance(each, ChatEntry)]
+            assert len(lines) == len(set(lines))
+            assert {*lines} <= {*said}
+            by_seq = {each.seq: each for each in entries}
+            for screen in screens:
+                assert numbers(screen) == sorted(set(numbers(screen)))
+                for gift in screen.named("gift"):
+                    assert by_seq[gift["seq"]].order_id == gift["data"]["orderId"]
+
+
+async def asked_again(ask, *arguments):
+    """As whoever is told that the records are away asks again."""
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while True:
+            try:
+                return await ask(*arguments)
+            except RecordsUnavailable:
+                await asyncio.sleep(0)
+
+
+def _open_streaks(entries):
+    gifts = [each for each in entries if isinstance(each, GiftEntry) and each.is_streakable]
+    ended = [each.group_id for each in gifts if each.repeat_end]
+    assert len(ended) == len(set(ended))
+    return {each.group_id for each in gifts} - set(ended)
+
+
+def cut_all_connections(postgres, url):
+    """Of all processes, from the server's side, in whatever they are doing."""
+    name = url.rpartition("/")[2]
+    postgres_servers.sql(
+        postgres,
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+        f" WHERE datname = '{name}' AND pid <> pg_backend_pid()",
+    )
