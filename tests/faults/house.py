@@ -17,7 +17,8 @@ class House(msgspec.Struct, frozen=True):
     """
     Where the data is, and the one port that every process of this house listens on.
 
-    With a `database` its records and ledger are in that one, and `workers` may be several.
+    With a `database` its records and ledger are in that one, `workers` may be several, and wake one
+    another by the `bus`, or by that database.
     """
 
     data: Path
@@ -25,6 +26,7 @@ class House(msgspec.Struct, frozen=True):
     port: int
     database: str = ""
     workers: int = 1
+    bus: str = ""
 
     @property
     def environ(self) -> dict[str, str]:
@@ -32,13 +34,15 @@ class House(msgspec.Struct, frozen=True):
         named = {"DATA": str(self.data), "PORT": str(self.port), "WORKERS": str(self.workers)}
         if self.database:
             named |= {"DATABASE_URL": self.database, "LEDGER_URL": self.database}
+        if self.bus:
+            named["BUS_URL"] = self.bus
         return {f"LARGESSE_{name}": value for name, value in named.items()}
 
 
-def found(tmp_path: Path, *, database: str = "", workers: int = 1) -> House:
+def found(tmp_path: Path, *, database: str = "", workers: int = 1, bus: str = "") -> House:
     """A house whose data folder is made, as test money, by its first process."""
     port = serving.free_port()
-    return House(tmp_path / "data", tmp_path / "server.log", port, database, workers)
+    return House(tmp_path / "data", tmp_path / "server.log", port, database, workers, bus)
 
 
 def start(house: House) -> Server:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import asyncpg  # type: ignore[import-untyped]
 import httpx
+import msgspec
 import psutil
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
@@ -23,6 +24,8 @@ from tests import postgres as postgres_servers
 from tests.faults import house, promises, town
 from tests.faults.house import House
 from tests.faults.town import Gift, Order, Town
+from tests.rooms import nats_server
+from tests.rooms.nats_server import NatsServer
 from tests.web.watchers import Watcher
 
 WORKERS = 3
@@ -114,13 +117,31 @@ async def watchers_everywhere(
         yield found
 
 
-async def test_three_processes_are_one_shop(home: House) -> None:
+needs_nats = pytest.mark.skipif(
+    nats_server.program() is None, reason="there is no nats-server here"
+)
+
+
+@pytest.fixture(params=["postgres", pytest.param("nats", marks=needs_nats)])
+def bus(request: pytest.FixtureRequest) -> Iterator[str]:
+    """What the processes wake one another by: their database, or a server of its own."""
+    if request.param == "postgres":
+        yield ""
+        return
+    server = NatsServer()
+    server.start()
+    yield server.url
+    server.kill()
+
+
+async def test_three_processes_are_one_shop(home: House, bus: str) -> None:
     """
     Sign up, log in, recharge, gift and watch, each time by whichever process takes the connection.
 
     One key sent over many connections at once is one gift; every watcher sees every gift, in the
     same order, once.
     """
+    home = msgspec.structs.replace(home, bus=bus)
     with living(home) as server:
         await all_answer(server)
         async with town.visitor(server.url) as client:
