@@ -11,6 +11,8 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import msgspec
+
 from largesse.errors import Rejected
 from largesse.ledger import CHAINS_WAITING_MAX, LedgerUnavailable
 from largesse.ledger.model import Account, Chain
@@ -25,23 +27,14 @@ REQUEST_TRANSFERS_MAX = 2_048
 """A larger call is cut into requests of about this size, so a batch stays below `ROWS_MAX`."""
 
 
-class Request:
+class Request(msgspec.Struct, eq=False):
     """One call, or a part of a large one, that waits for its answer."""
 
-    __slots__ = ("accounts", "balances_of", "chains", "future", "results")
-
-    def __init__(
-        self,
-        chains: Sequence[Chain],
-        balances_of: Sequence[bytes],
-        accounts: Sequence[Account],
-        future: "asyncio.Future[Any]",
-    ) -> None:
-        self.chains = chains
-        self.balances_of = balances_of
-        self.accounts = accounts
-        self.future = future
-        self.results: list[Any] = []
+    chains: Sequence[Chain]
+    balances_of: Sequence[bytes]
+    accounts: Sequence[Account]
+    future: "asyncio.Future[Any]"
+    results: list[Any] = []
 
 
 class RequestQueue:

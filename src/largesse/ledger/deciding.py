@@ -18,6 +18,7 @@ from largesse.ledger.model import (
     Account,
     AccountFlags,
     AccountOutcome,
+    Balance,
     Chain,
     Change,
     ChangeKind,
@@ -35,7 +36,9 @@ _TWO_PHASE = int(
     | TransferFlags.POST_PENDING_TRANSFER
     | TransferFlags.VOID_PENDING_TRANSFER
 )
-_CREATED = Outcome.CREATED
+# Read once: an enum's member costs more than what is made with it.
+_CREATED, _EXISTS = Outcome.CREATED, Outcome.EXISTS
+_CHAIN = ChangeKind.CHAIN
 
 
 class Decision(msgspec.Struct, kw_only=True):
@@ -126,29 +129,26 @@ def _decide_chain(
     outcome = rules.create_chain(state, chain, timestamp, created)
     answered_at = timestamp
     if outcome is _CREATED:
+        posted = tuple(created[-len(chain) :])
         kind = encoding.EVENT_CHAIN_HEAD
         for transfer in chain:
-            events.append(kind)
-            events.append(transfer.id)
+            events += (kind, transfer.id)
             kind = encoding.EVENT_CHAIN_REST
         timestamp += len(chain)
-        posted = tuple(created[-len(chain) :])
-        decision.changes.append(Change(timestamp - 1, ChangeKind.CHAIN, posted))
-    elif outcome is Outcome.EXISTS:
+        decision.changes.append(Change(timestamp - 1, _CHAIN, posted))
+    elif outcome is _EXISTS:
         answered_at = state.transfers[chain[0].id].timestamp
     elif len(state.refused) > known_refused:
         refusal = next(reversed(state.refused.values()))
         events += (encoding.EVENT_REFUSED, refusal.transfer_id)
         decision.refused.append(refusal)
         timestamp = refusal.timestamp + 1
+    balances: list[Balance | None] = []
     accounts = state.accounts
-    balances = tuple(
-        [
-            balance_of(accounts[account_id]) if account_id in accounts else None
-            for account_id in request.balances_of
-        ]
-    )
-    request.results.append(Result(outcome, answered_at, balances))
+    for account_id in request.balances_of:
+        account = accounts.get(account_id)
+        balances.append(None if account is None else balance_of(account))
+    request.results.append(Result(outcome, answered_at, tuple(balances)))
     return timestamp
 
 
@@ -156,6 +156,12 @@ def close_batch(
     state: rules.State, decision: Decision, sequence: int, previous_hash: bytes
 ) -> Batch:
     """The decision as the batch of this sequence, behind the batch with this hash."""
+    batch, content = lay_out(state, decision, sequence)
+    return msgspec.structs.replace(batch, hash=chained_hash(previous_hash, content))
+
+
+def lay_out(state: rules.State, decision: Decision, sequence: int) -> tuple[Batch, bytes]:
+    """The decision as the batch of this sequence, still without its hash, and what that covers."""
     created, expired, refused = decision.created, decision.expired, decision.refused
     touched = {account.id for account in decision.new_accounts}
     pending_ids = list(expired)
@@ -163,12 +169,14 @@ def close_batch(
         p = state.transfers[transfer_id].transfer
         touched.add(p.debit_account_id)
         touched.add(p.credit_account_id)
-    for posted in created:
-        t = posted.transfer
-        touched.add(t.debit_account_id)
-        touched.add(t.credit_account_id)
-        if t.flags & _TWO_PHASE:
-            pending_ids.append(t.id if t.pending_id == ids.ZERO else t.pending_id)
+    transfers = [posted.transfer for posted in created]
+    touched.update([t.debit_account_id for t in transfers])
+    touched.update([t.credit_account_id for t in transfers])
+    pending_ids += [
+        t.id if t.pending_id == ids.ZERO else t.pending_id
+        for t in transfers
+        if t.flags & _TWO_PHASE
+    ]
     assert len(created) <= encoding.ROWS_MAX
     assert len(touched) <= encoding.ROWS_MAX
     batch = Batch(
@@ -176,7 +184,7 @@ def close_batch(
         first_timestamp=decision.first_timestamp,
         last_timestamp=decision.last_timestamp,
         events=b"".join(decision.events),
-        hash=previous_hash,
+        hash=b"",
         transfers=b"".join([encoding.encode_posted(posted) for posted in created]),
         touched=list(touched),
         refused=[(r.transfer_id, encoding.encode_refused(r)) for r in refused],
@@ -187,16 +195,26 @@ def close_batch(
         transfer_id + state.pendings[transfer_id].resolved_at.to_bytes(8, "big")
         for transfer_id in expired
     ]
-    hash = batch_hash(previous_hash, batch, creations, expiries)
-    return msgspec.structs.replace(batch, hash=hash)
+    return batch, hashed_content(batch, creations, expiries)
 
 
 def batch_hash(
     previous: bytes, batch: Batch, creations: Sequence[bytes], expiries: Sequence[bytes]
 ) -> bytes:
-    """SHA-256 over the hash before it and everything that the batch did."""
+    """The batch's hash, behind the batch with this one."""
+    return chained_hash(previous, hashed_content(batch, creations, expiries))
+
+
+def hashed_content(batch: Batch, creations: Sequence[bytes], expiries: Sequence[bytes]) -> bytes:
+    """Everything that the batch did, as its hash covers it."""
     head = encoding.encode_batch_head(batch.sequence, batch.first_timestamp, batch.last_timestamp)
-    parts = [previous, head, batch.events, *creations]
-    parts += [batch.transfers, *expiries]
+    parts = [head, batch.events, *creations, batch.transfers, *expiries]
     parts += [part for row in batch.refused for part in row]
-    return sha256(b"".join(parts)).digest()
+    return b"".join(parts)
+
+
+def chained_hash(previous: bytes, content: bytes) -> bytes:
+    """SHA-256 over the hash before it and what a batch did."""
+    hash = sha256(previous)
+    hash.update(content)
+    return hash.digest()

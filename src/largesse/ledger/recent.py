@@ -6,11 +6,11 @@ only if it is among the recent ones.
 """
 
 from collections import deque
-from collections.abc import Container, Iterable
+from collections.abc import Iterable, Mapping, Sequence
 
 from largesse import ids
 from largesse.ledger.batching import Request
-from largesse.ledger.model import Change
+from largesse.ledger.model import Account, Change
 
 RECENT_IDS_MAX = 65_536
 """Ids in the younger of the two generations that memory holds, about 6 MiB."""
@@ -41,30 +41,25 @@ class RecentIds:
         self._less_recent = recent
 
     def missing(
-        self, requests: list[Request], accounts: Container[bytes]
+        self, requests: list[Request], accounts: Mapping[bytes, Account]
     ) -> tuple[set[bytes], set[bytes]]:
         """The transfers that may be known and the accounts not held that these requests need."""
-        recent, less_recent, floor = self._recent, self._less_recent, self._floor
-        wanted: set[bytes] = set()
-        wanted_accounts: set[bytes] = set()
+        # On the path of every gift: set against set, not id by id.
+        transfers = [t for request in requests for chain in request.chains for t in chain]
+        asked = [t.id for t in transfers]
+        wanted = self._recent.intersection(asked)
+        wanted |= self._less_recent.intersection(asked)
+        if min(asked, default=ids.MAXIMUM) <= self._floor:
+            wanted.update([id for id in asked if id <= self._floor])
+        wanted.update({t.pending_id for t in transfers})
+        wanted_accounts = {t.debit_account_id for t in transfers}
+        wanted_accounts.update([t.credit_account_id for t in transfers])
         for request in requests:
-            for account in request.accounts:
-                if account.id not in accounts:
-                    wanted_accounts.add(account.id)
-            for chain in request.chains:
-                for t in chain:
-                    id = t.id
-                    if id <= floor or id in recent or id in less_recent:
-                        wanted.add(id)
-                    if t.pending_id != ids.ZERO:
-                        wanted.add(t.pending_id)
-                    if t.debit_account_id not in accounts:
-                        wanted_accounts.add(t.debit_account_id)
-                    if t.credit_account_id not in accounts:
-                        wanted_accounts.add(t.credit_account_id)
-            for account_id in request.balances_of:
-                if account_id not in accounts:
-                    wanted_accounts.add(account_id)
+            wanted_accounts.update(request.balances_of)
+            if request.accounts:
+                wanted_accounts.update([account.id for account in request.accounts])
+        wanted_accounts = wanted_accounts.difference(accounts)
+        wanted.discard(ids.ZERO)
         wanted_accounts.discard(ids.ZERO)
         return wanted, wanted_accounts
 
@@ -74,14 +69,16 @@ class RecentChanges:
 
     def __init__(self, begin: int) -> None:
         self._begin = begin
-        self._kept: deque[Change] = deque()
+        self._kept: deque[Change] = deque(maxlen=CHANGES_KEPT_MAX)
 
-    def keep(self, changes: Iterable[Change]) -> None:
+    def keep(self, changes: Sequence[Change]) -> None:
         """Keep what is on the disk now; whoever is further behind than that reads the ledger."""
         kept = self._kept
+        leaving = len(kept) + len(changes) - CHANGES_KEPT_MAX
+        if leaving > 0:
+            last = kept[leaving - 1] if leaving <= len(kept) else changes[leaving - len(kept) - 1]
+            self._begin = last.timestamp
         kept.extend(changes)
-        for _ in range(len(kept) - CHANGES_KEPT_MAX):
-            self._begin = kept.popleft().timestamp
 
     def after(self, timestamp: int, limit: int) -> list[Change] | None:
         """What happened after this timestamp, at most `limit`; None where memory does not reach."""

@@ -50,7 +50,7 @@ _PLAIN_FLAGS = _PENDING | _BALANCING | _CLOSING
 _TRANSFER_FLAGS = _PLAIN_FLAGS | _POST_OR_VOID
 
 _ZERO, _MAXIMUM = ids.ZERO, ids.MAXIMUM
-_RESERVED_IDS = (_ZERO, _MAXIMUM)
+_RESERVED_IDS = frozenset((_ZERO, _MAXIMUM))
 _CREATED = Outcome.CREATED
 _replace = msgspec.structs.replace
 
@@ -244,10 +244,24 @@ def create_transfer(state: State, t: Transfer, timestamp: int, created: list[Pos
     # After this point the transfer must be created.
     if flags & _PENDING:
         _reserve(state, t, timestamp, debit, credit)
-    else:
-        debit.debits_posted = debits
-        credit.credits_posted = credits
-    _append(state, t, timestamp, debit, credit, created)
+        _append(state, t, timestamp, debit, credit, created)
+        return _CREATED
+    debit.debits_posted = debits
+    credit.credits_posted = credits
+    # As `_append` does it, with what is at hand.
+    posted = Posted(
+        t,
+        timestamp,
+        debits,
+        debit.credits_posted,
+        credit.debits_posted,
+        credits,
+        debit.last_transfer_id,
+        credit.last_transfer_id,
+    )
+    debit.last_transfer_id = credit.last_transfer_id = transfer_id
+    state.transfers[transfer_id] = posted
+    created.append(posted)
     return _CREATED
 
 

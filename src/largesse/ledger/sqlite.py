@@ -66,9 +66,14 @@ EXPIRIES_BATCH_MAX = 1_000
 
 
 class Writing(msgspec.Struct, frozen=True):
-    """A batch, and the account rows that are written with it: all that are behind, or some."""
+    """
+    A batch without its hash, and what that covers.
+
+    `accounts` are the account rows that are written with it: all that are behind, or some.
+    """
 
     batch: Batch
+    content: bytes
     accounts: list[bytes]
     is_whole: bool
 
@@ -314,14 +319,14 @@ class SqliteLedger:
         if not decision.events:
             return None
         self._sequence += 1
-        batch = deciding.close_batch(state, decision, self._sequence, self._hash)
-        self._hash = batch.hash
+        batch, content = deciding.lay_out(state, decision, self._sequence)
         known = [posted.transfer.id for posted in decision.created]
         known += [refusal.transfer_id for refusal in decision.refused]
         self._recent.keep(known, decision.first_timestamp)
-        behind = self._behind
+        behind, slices = self._behind, sqlite_accounts.SLICES
         for id in batch.touched:
-            behind[sqlite_accounts.slice_of(id)].add(id)
+            # As `slice_of` has it, on the path of every gift.
+            behind[id[1] * slices >> 8].add(id)
         # A new account has a row from its first moment.
         made = []
         for account in decision.new_accounts:
@@ -332,7 +337,7 @@ class SqliteLedger:
             sum(map(len, behind)) > ACCOUNTS_BEHIND_MAX or len(made) + len(turn) > encoding.ROWS_MAX
         )
         rows = self._rows_behind(all=is_whole)
-        return Writing(batch, made + rows, is_whole)
+        return Writing(batch, content, made + rows, is_whole)
 
     def _rows_behind(self, *, all: bool) -> list[bytes]:
         """Rows of the accounts of every slice, or of the one whose turn it is; they are behind no more."""
@@ -350,9 +355,13 @@ class SqliteLedger:
             raise LedgerUnavailable("an earlier batch could not be written")
         try:
             if writing is not None:
+                # Hashed here: it is done without the interpreter's lock, beside the next decision.
+                hash = deciding.chained_hash(self._hash, writing.content)
+                batch = msgspec.structs.replace(writing.batch, hash=hash)
                 sqlite_file.write(
-                    self._writer.db, writing.batch, writing.accounts, is_whole=writing.is_whole
+                    self._writer.db, batch, writing.accounts, is_whole=writing.is_whole
                 )
+                self._hash = hash
         except BaseException:
             self._write_failed = True
             raise
@@ -393,6 +402,7 @@ class SqliteLedger:
         self._recent = RecentIds(start.floor, start.ahead)
         self._expiries = start.expiries
         self._sequence = start.sequence
+        # The hash of the newest batch that was written: from here on the writer's thread's own.
         self._hash = start.hash
         self._last = start.last_timestamp
         self._changes = RecentChanges(start.last_timestamp)

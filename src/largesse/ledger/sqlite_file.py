@@ -28,6 +28,8 @@ COPYING_ID = 0x4C415243
 FORMAT = 2
 FORMAT_WITH_STANDING = 2
 """Before, every account row was written with the batch that touched it."""
+LOG_PAGES = 1_000
+"""Pages of the log that are taken over into the file at once, about 4 MiB, while everybody waits."""
 AHEAD_MAX = 10_000
 """Ids with a time still to come that are held in memory at start; past that the floor rises."""
 _CHUNK = 500
@@ -69,7 +71,7 @@ def connect_writer(path: Path, *, copying: bool = False) -> Connection:
         check_format(db, path, copying=copying)
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = FULL")
-        db.execute("PRAGMA wal_autocheckpoint = 4000")
+        db.execute(f"PRAGMA wal_autocheckpoint = {LOG_PAGES}")
         db.execute("PRAGMA cache_size = -65536")
         _lay_out(db)
     except BaseException:
