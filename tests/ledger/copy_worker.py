@@ -1,4 +1,8 @@
-"""A process that copies a ledger, a few events at a time, and says so after each; made to be killed."""
+"""
+A process that copies a ledger a few events at a time; made to be killed.
+
+It says how far it is after each step, and goes on when it is told to by a line.
+"""
 
 import asyncio
 import sys
@@ -13,7 +17,12 @@ FEW = 6
 async def main(source: str, target: str) -> None:
     sqlite_verify.EVENTS_AT_ONCE = postgres_reader.EVENTS_AT_ONCE = FEW
     async for step in moving.copy_ledger(source, target):
-        print("done" if isinstance(step, Copied) else step.what, flush=True)
+        if isinstance(step, Copied):
+            print("done", flush=True)
+            break
+        print(step.what, step.done, step.total, flush=True)
+        if not sys.stdin.readline():
+            break
 
 
 if __name__ == "__main__":
