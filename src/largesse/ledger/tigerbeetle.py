@@ -117,6 +117,8 @@ class TigerBeetleLedger:
         self._posting = posting
         self._looking = looking
         self._message_max = message_max
+        # Ids are an eighth of a record, but no answer holds more accounts than this.
+        self._look_up_max = max(message_max, reading.LOOKUPS_MAX)
         self._answers = Answers(looking, message_max)
         self._following = reading.ChangeReader(looking)
         self._loop = asyncio.get_running_loop()
@@ -320,10 +322,13 @@ class TigerBeetleLedger:
         operation = waiting[0].operation
         calls: list[Call] = []
         enough = max(self._records // 2, MESSAGE_RECORDS_ENOUGH)
-        chains = records = 0
+        chains = records = wanted = 0
         while waiting and records < enough:
             call = waiting[0]
             if call.operation is not operation or records + call.events > self._message_max:
+                break
+            wanted += len(call.balances_of)
+            if wanted > self._look_up_max and calls:
                 break
             waiting.popleft()
             calls.append(call)
@@ -386,7 +391,7 @@ class TigerBeetleLedger:
         None where that is not known, or where it is too much for one look.
         """
         wanted = message.balances_of
-        if len(wanted) > reading.LOOKUPS_MAX:
+        if len(wanted) > self._look_up_max:
             return None
         reply = await self._looking.ask(Operation.LOOKUP_ACCOUNTS, pack_ids(wanted))
         later: list[tuple[Sequence[Call], bytes]] = []
