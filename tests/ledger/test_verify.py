@@ -1,20 +1,25 @@
 """What somebody edited behind the ledger's back is found and named, on every store of batches."""
 
+import asyncio
 import sqlite3
 from contextlib import closing
 from pathlib import Path
 
 import asyncpg  # type: ignore[import-untyped]
+import msgspec
 import pytest
 
 from largesse.clock import ManualClock
-from largesse.ledger import Ledger, Total
+from largesse.ledger import Ledger, Total, sqlite_verify
+from largesse.ledger.model import TransferFlags
 from largesse.ledger.postgres import PostgresLedger
+from largesse.ledger.reading import rows_of
 from largesse.ledger.sqlite import SqliteLedger
-from largesse.ledger.verify import PROBLEMS_MAX
-from tests.ledger.gifts import ACCOUNTS, gift, number, play_eventful, recharge
+from largesse.ledger.verify import PROBLEMS_MAX, Verification
+from tests.ledger.gifts import ACCOUNTS, PENDING, gift, number, play_eventful, recharge
 from tests.ledger_script import id_of
 
+POST = int(TransferFlags.POST_PENDING_TRANSFER)
 WALLET, BANK = id_of("wallet").hex(), id_of("bank").hex()
 GIFT = number(7).hex()
 REFUSED = number(0).hex()
@@ -225,3 +230,31 @@ async def test_how_many_transfers_there_are_is_told_first(
         assert steps[0] == Total(26)
         assert steps[-1] == 26
         await ledger.close()
+
+
+async def test_memory_holds_no_transfer_that_is_over(tmp_path: Path, clock: ManualClock) -> None:
+    """Three hundred payouts were reserved and paid, one is still open: that one is held, and no other."""
+    path = tmp_path / "ledger.sqlite"
+    ledger = await SqliteLedger.open(path, clock)
+    await ledger.create_accounts(ACCOUNTS)
+    await ledger.create_transfers([recharge(1, 1_000)])
+    for n in range(2, 303):
+        held = msgspec.structs.replace(gift(n)[0], flags=PENDING)
+        await ledger.create_transfers([(held,)])
+        if n == 302:
+            break
+        paid = msgspec.structs.replace(gift(1_000 + n)[0], flags=POST, pending_id=held.id)
+        await ledger.create_transfers([(paid,)])
+    await ledger.close()
+    verification = Verification()
+    held_at_once = 0
+    async with sqlite_verify.open_reader(path, asyncio.get_running_loop()) as reader:
+        after = 0
+        while batches := await reader.batches(after):
+            for batch in batches:
+                rows = await rows_of(reader, [batch])
+                assert verification.take([batch], rows) == []
+                held_at_once = max(held_at_once, len(verification._open))
+            after = batches[-1].sequence
+    assert held_at_once == 1
+    assert verification.transfers == 1 + 300 * 2 + 1
