@@ -1,5 +1,7 @@
 """The parent of several processes: what it does with those that end, and when it ends itself."""
 
+import asyncio
+import os
 import signal
 import socket
 import sys
@@ -31,15 +33,13 @@ sys.exit(STATUS)
 """
 
 
-@pytest.fixture
-def sick(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """
-    A Python whose first process says that it answers, and which ends every process with status 3.
-    """
+@pytest.fixture(params=[3])
+def sick(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Path:
+    """A Python whose first process says that it answers, and which ends every process with a status."""
     monkeypatch.setattr(supervising, "PAUSE_SECONDS_MAX", 0.001)
     child, python = tmp_path / "child.py", tmp_path / "python"
     ready = b'{"folder":"x","environment":"test"}\n'
-    child.write_text(CHILD.replace("READY", repr(ready)).replace("STATUS", "3"))
+    child.write_text(CHILD.replace("READY", repr(ready)).replace("STATUS", str(request.param)))
     python.write_text(f'#!/bin/sh\nexec {sys.executable} {child} "$@"\n')
     python.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(python))
@@ -59,6 +59,18 @@ async def test_a_first_process_that_does_not_come_up_is_not_tried_again(sick: Pa
     (sick / "starts").write_bytes(b"x")
     assert await supervise(Settings(port=free_port(), workers=2), None) == 3
     assert (sick / "starts").read_bytes() == b"xx"
+
+
+@pytest.mark.parametrize("sick", [2], indirect=True)
+async def test_a_process_that_is_refused_is_tried_until_it_is_not(sick: Path) -> None:
+    """As one that dies while its database is away: the others live, and it comes back with it."""
+    running = asyncio.create_task(supervise(Settings(port=free_port(), workers=2), None))
+    starts = sick / "starts"
+    while not starts.exists() or starts.stat().st_size <= 3 * FAULTS_IN_A_ROW_MAX:
+        assert not running.done()
+        await asyncio.sleep(0.01)
+    os.kill(os.getpid(), signal.SIGTERM)
+    assert await asyncio.wait_for(running, SECONDS) == 0
 
 
 def serve_two(command: Command, start: Callable[..., Started], url: str) -> Started:

@@ -11,6 +11,7 @@ from bench import serving
 from bench.serving import Server
 
 CHECK_SECONDS_MAX = 60
+SECRET = "what all hosts of one database sign with"
 
 
 class House(msgspec.Struct, frozen=True):
@@ -34,6 +35,7 @@ class House(msgspec.Struct, frozen=True):
         named = {"DATA": str(self.data), "PORT": str(self.port), "WORKERS": str(self.workers)}
         if self.database:
             named |= {"DATABASE_URL": self.database, "LEDGER_URL": self.database}
+            named["SECRET"] = SECRET
         if self.bus:
             named["BUS_URL"] = self.bus
         return {f"LARGESSE_{name}": value for name, value in named.items()}

@@ -185,6 +185,40 @@ async def clients_everywhere(server: Server) -> AsyncIterator[list[httpx.AsyncCl
         yield list(found.values())
 
 
+async def test_two_hosts_are_one_shop(home: House, tmp_path: Path) -> None:
+    """
+    Two data folders, one database: who signs up at one host is let in by the other, with the ticket
+    of the first, and sees what is given there.
+    """
+    first = msgspec.structs.replace(home, workers=1)
+    second = msgspec.structs.replace(
+        first, data=tmp_path / "other", log=tmp_path / "other.log", port=serving.free_port()
+    )
+    with living(first) as here, living(second) as there:
+        async with town.visitor(here.url) as client, town.visitor(there.url) as other:
+            people = await town.settle(client, viewers=2, seed=SEED)
+            await promises.recharge_everybody(client, people)
+            path = f"/v1/rooms/{people.room_id}"
+            headers = town.bearer(people.tokens[0])
+            ticket = (await town.expect(client.post(f"{path}/tickets", headers=headers)))["ticket"]
+            async with connect(f"ws://127.0.0.1:{there.port}{path}/live") as socket:
+                watcher = Watcher(socket)
+                await watcher.say("hello", ticket=ticket, last_seq=0)
+                await watcher.op("welcome")
+                for number, host in enumerate([client, other] * 2):
+                    gift = Gift(1, town.new_key(people), 1, is_other=number % 2 == 1)
+                    people.gifts.append(gift)
+                    await promises.send(host, people, gift)
+                sent = [gift.answer["id"] for gift in people.gifts if gift.answer]
+                assert [order_id for _, order_id in await _seen(watcher, set(sent))] == sent
+            # Both hosts say the same of everybody's money. A checkout stays on its own host.
+            assert await town.coins_of(client, people.tokens[1]) == await town.coins_of(
+                other, people.tokens[1]
+            )
+    assert not house.broken_checks(first)
+    assert not house.broken_checks(second)
+
+
 async def _gift_everywhere(clients: list[httpx.AsyncClient], people: Town) -> None:
     """
     Each viewer gifts by each of the processes in turn, all viewers at once.
