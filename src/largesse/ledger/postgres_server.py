@@ -23,8 +23,13 @@ COMMAND_SECONDS_MAX = 20
 CLOSE_SECONDS_MAX = 2
 """How long the server may take to say good-bye."""
 
-FAILURES = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, Rejected)
-"""What talking to a server may end with; a time that ran out is an `OSError`."""
+_BROKEN = (OSError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+"""
+The connection is gone: a time that ran out is an `OSError`, and asyncpg calls it an error of its own
+when a server that shuts down says so at a moment at which it should say nothing.
+"""
+FAILURES = (*_BROKEN, asyncpg.PostgresError, Rejected)
+"""What talking to a server may end with."""
 
 Connection = Any
 """An asyncpg connection; the package has no types."""
@@ -108,7 +113,7 @@ async def _reach(url: str) -> Connection:
         raise Rejected("database_password_wrong", **facts(url)) from None
     except asyncpg.InvalidCatalogNameError:
         raise Rejected("database_missing", **facts(url)) from None
-    except (OSError, ValueError, asyncpg.InterfaceError, asyncpg.PostgresError) as error:
+    except (ValueError, *FAILURES) as error:
         # Without the error's own words, which may show the password.
         raise Rejected("database_unreachable", **facts(url), problem=type(error).__name__) from None
 
@@ -191,7 +196,7 @@ def is_passing(error: BaseException) -> bool:
         return error.code.startswith("database_")
     if isinstance(error, ValueError):  # What we handed over cannot be sent at all.
         return False
-    if isinstance(error, (OSError, asyncpg.InterfaceError)):  # A time that ran out is one too.
+    if isinstance(error, _BROKEN):
         return True
     state = getattr(error, "sqlstate", None) or ""
     return state in _PASSING_CODES or state.startswith(_PASSING_CLASSES)
