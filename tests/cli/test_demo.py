@@ -80,7 +80,7 @@ def test_a_demo_lives_ends_at_once_keeps_every_coin_and_begins_afresh_when_asked
     assert status == 0
     assert "Traceback" not in "".join(running.printed)
     assert seconds < STOP_SECONDS_MAX
-    assert command("check").returncode == 0
+    assert command("check", "--deep").returncode == 0
 
     running = demo()
     running.line(r"^up ")
@@ -109,7 +109,7 @@ def test_a_demo_never_touches_real_money(command: Command) -> None:
     assert "data_folder_other_environment" in command("demo", "--reset").stderr
     assert "data_folder_other_environment" in command("demo").stderr
     assert sorted((command.folder / "largesse-data").iterdir()) == before
-    assert command("check").returncode == 0
+    assert command("check", "--deep").returncode == 0
 
 
 def test_the_demo_is_for_this_machine_only(command: Command) -> None:

@@ -70,4 +70,4 @@ def test_a_disk_that_runs_full_loses_nothing_and_goes_on_when_there_is_room(
     assert gift("gift-1").json()["balance"] == {"coins": 68}
     assert order(api, ana, "key-2").status_code == 201
     assert served.stop()[0] == 0
-    assert command("check").returncode == 0
+    assert command("check", "--deep").returncode == 0

@@ -65,7 +65,7 @@ def test_server_worker_check_and_user_work_beside_each_other(
     worker.line(r"jobs of .* run")
     added = shared("user", "add", "boss", *SIGN_UP, "--role", "operator", says="a long password\n")
     assert added.returncode == 0, added.stderr
-    assert shared("check").returncode == 0
+    assert shared("check", "--deep").returncode == 0
     boss = log_in(api, "boss", "a long password")
     assert api.get("/v1/operator/check", headers=boss).json()["holds"] is True
     for each in (worker, served):

@@ -25,6 +25,7 @@ from largesse import clock, ids, reconcile
 from largesse.app import App, close_app, open_app
 from largesse.books import chart, postings
 from largesse.books.chart import Environment
+from largesse.books.checks import Check
 from largesse.cli import EXIT_DONE, EXIT_FOUND
 from largesse.cli.serving import COLLECT_AFTER, SWITCH_SECONDS
 from largesse.ledger import Ledger
@@ -267,14 +268,14 @@ async def drive(
 
 
 async def failures_in_books(app: App) -> list[str]:
-    """Everything that `largesse check` would find wrong in this folder, in words."""
-    found = []
+    """Everything that `largesse check --deep` would find wrong in this folder, in words."""
+    rows = [row async for row in reconcile.check_file(app.ledger) if isinstance(row, Check)]
     async for row in reconcile.check(
         app.db, app.ledger, environment=app.environment, now=clock.SystemClock().now()
     ):
-        if not isinstance(row, int) and not row.holds:
-            found.append(f"{row.name}: {row.detail}")
-    return found
+        if isinstance(row, Check):
+            rows.append(row)
+    return [f"{row.name}: {row.detail}" for row in rows if not row.holds]
 
 
 def fresh_keys() -> Iterator[str]:
