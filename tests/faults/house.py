@@ -18,8 +18,8 @@ class House(msgspec.Struct, frozen=True):
     """
     Where the data is, and the one port that every process of this house listens on.
 
-    With a `database` its records and ledger are in that one, `workers` may be several, and wake one
-    another by the `bus`, or by that database.
+    With a `database` its records are in that one, and the ledger too where it has no address of its
+    own; `workers` may be several, and wake one another by the `bus`, or by that database.
     """
 
     data: Path
@@ -28,23 +28,24 @@ class House(msgspec.Struct, frozen=True):
     database: str = ""
     workers: int = 1
     bus: str = ""
+    ledger: str = ""
 
     @property
     def environ(self) -> dict[str, str]:
         """The settings of every process of it."""
         named = {"DATA": str(self.data), "PORT": str(self.port), "WORKERS": str(self.workers)}
         if self.database:
-            named |= {"DATABASE_URL": self.database, "LEDGER_URL": self.database}
+            named |= {"DATABASE_URL": self.database, "LEDGER_URL": self.ledger or self.database}
             named["SECRET"] = SECRET
         if self.bus:
             named["BUS_URL"] = self.bus
         return {f"LARGESSE_{name}": value for name, value in named.items()}
 
 
-def found(tmp_path: Path, *, database: str = "", workers: int = 1, bus: str = "") -> House:
+def found(tmp_path: Path, *, database: str = "", workers: int = 1) -> House:
     """A house whose data folder is made, as test money, by its first process."""
     port = serving.free_port()
-    return House(tmp_path / "data", tmp_path / "server.log", port, database, workers, bus)
+    return House(tmp_path / "data", tmp_path / "server.log", port, database, workers)
 
 
 def start(house: House) -> Server:
@@ -71,7 +72,7 @@ def broken_checks(house: House) -> str:
         name: value for name, value in os.environ.items() if not name.startswith("LARGESSE_")
     }
     done = subprocess.run(
-        [*serving.LARGESSE, "check"],
+        [*serving.LARGESSE, "check", "--deep"],
         env={**inherited, **house.environ, "COLUMNS": "200"},
         cwd=house.log.parent,
         capture_output=True,

@@ -24,6 +24,7 @@ from tests import postgres as postgres_servers
 from tests.faults import house, promises, town
 from tests.faults.house import House
 from tests.faults.town import Gift, Order, Town
+from tests.ledger import tigerbeetle_replicas
 from tests.rooms import nats_server
 from tests.rooms.nats_server import NatsServer
 from tests.web.watchers import Watcher
@@ -120,28 +121,41 @@ async def watchers_everywhere(
 needs_nats = pytest.mark.skipif(
     nats_server.program() is None, reason="there is no nats-server here"
 )
+needs_cluster = pytest.mark.skipif(
+    not tigerbeetle_replicas.PROGRAM, reason=tigerbeetle_replicas.NO_PROGRAM
+)
 
 
-@pytest.fixture(params=["postgres", pytest.param("nats", marks=needs_nats)])
-def bus(request: pytest.FixtureRequest) -> Iterator[str]:
-    """What the processes wake one another by: their database, or a server of its own."""
-    if request.param == "postgres":
-        yield ""
-        return
-    server = NatsServer()
-    server.start()
-    yield server.url
-    server.kill()
+@pytest.fixture(
+    params=[
+        "postgres",
+        pytest.param("nats", marks=needs_nats),
+        pytest.param("tigerbeetle", marks=needs_cluster),
+    ]
+)
+def engines(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[dict[str, str]]:
+    """What is not PostgreSQL: nothing, the bus, or the ledger."""
+    if request.param == "nats":
+        server = NatsServer()
+        server.start()
+        yield {"bus": server.url}
+        server.kill()
+    elif request.param == "tigerbeetle":
+        replicas = tigerbeetle_replicas.form(tmp_path, 1)
+        yield {"ledger": f"{replicas.url}?cluster=0"}
+        replicas.stop()
+    else:
+        yield {}
 
 
-async def test_three_processes_are_one_shop(home: House, bus: str) -> None:
+async def test_three_processes_are_one_shop(home: House, engines: dict[str, str]) -> None:
     """
     Sign up, log in, recharge, gift and watch, each time by whichever process takes the connection.
 
     One key sent over many connections at once is one gift; every watcher sees every gift, in the
     same order, once.
     """
-    home = msgspec.structs.replace(home, bus=bus)
+    home = msgspec.structs.replace(home, **engines)
     with living(home) as server:
         await all_answer(server)
         async with town.visitor(server.url) as client:
