@@ -19,6 +19,7 @@ from largesse.ledger.sqlite import SqliteLedger
 from tests.ledger import sqlite_worker
 from tests.ledger.gifts import (
     ACCOUNTS,
+    BANK,
     EARNINGS,
     PENDING,
     WALLET,
@@ -106,6 +107,21 @@ async def test_the_balance_with_an_old_gift_is_that_of_now_whoever_moved_it(
     assert again.outcome is Outcome.EXISTS
     assert again.balances[0] is not None
     assert again.balances[0].credit == 49
+
+
+async def test_what_was_decided_before_somebody_else_was_quicker_is_decided_anew(
+    three: list[PostgresLedger],
+) -> None:
+    """The quicker one touched another wallet, so only the slower one's own belief is wrong."""
+    first, second, _ = three
+    await first.create_transfers([recharge(1, 5)])
+    await first.create_transfers([recharge(2, 5)])
+    await second.create_transfers([(Transfer(number(3), BANK, EARNINGS, 1, 1, 4),)])
+    [result] = await first.create_transfers([recharge(4, 5)], [WALLET])
+    assert result.balances[0] is not None
+    assert result.balances[0].credit == 15
+    assert await totals(second) == [-16, 15, 1]
+    assert await problems(second) == []
 
 
 async def test_whoever_follows_the_changes_misses_nothing_and_sees_nothing_twice(
