@@ -566,9 +566,9 @@ async def test_a_storm_of_gifts_words_deaths_and_cut_connections_loses_and_doubl
                 for number in range(12):
                     process = chance.choice(town.processes)
                     sent.append(await process.gift(viewer, chance.choice(["rose", "kite"])))
-                    _, watcher = await asked_again(process.watch, viewer)
-                    if process.task.done():
-                        continue  # Who speaks to the dying is not heard.
+                    watcher = await watched_while_alive(process, viewer)
+                    if watcher is None:
+                        continue
                     line = f"{viewer.login} {number}"
                     process.rooms.chat(watcher, line)
                     said.append(line)
@@ -588,7 +588,7 @@ async def test_a_storm_of_gifts_words_deaths_and_cut_connections_loses_and_doubl
             await asyncio.gather(strike(), *(live(viewer) for viewer in viewers))
 
             async def are_told():
-                return len(await town.gifts_told()) >= len(sent)
+                return len(await asked_again(town.gifts_told)) >= len(sent)
 
             await town.until(are_told)
             town.advance(10)
@@ -621,6 +621,17 @@ async def asked_again(ask, *arguments):
                 return await ask(*arguments)
             except RecordsUnavailable:
                 await asyncio.sleep(0)
+
+
+async def watched_while_alive(process, viewer):
+    """A watcher of the room; None where the process dies, for who speaks to the dead is not heard."""
+    asking = asyncio.create_task(asked_again(process.watch, viewer))
+    await asyncio.wait({asking, process.task}, return_when=asyncio.FIRST_COMPLETED)
+    if process.task.done():
+        asking.cancel()
+        await asyncio.gather(asking, return_exceptions=True)
+        return None
+    return (await asking)[1]
 
 
 def _open_streaks(entries):

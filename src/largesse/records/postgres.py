@@ -73,7 +73,11 @@ def reason_of(error: BaseException | None) -> str | None:
         return "connection_lost"
     state = getattr(error, "sqlstate", None)
     if state is None:
-        return "connection_lost" if "connection is closed" in str(error) else None
+        # The second is asyncpg's word for a connection that the server closed while it was asked.
+        is_lost = any(
+            words in str(error) for words in ("connection is closed", "cannot switch to state")
+        )
+        return "connection_lost" if is_lost else None
     for size in (5, 3, 2):
         if (reason := _REASONS.get(state[:size])) is not None:
             return reason
