@@ -29,7 +29,7 @@ from largesse.clock import Clock
 from largesse.errors import Rejected
 from largesse.folder import Folder
 from largesse.identity.sessions import Sessions
-from largesse.ledger import Ledger, LedgerUnavailable
+from largesse.ledger import Ledger, LedgerUnavailable, Problem, Total
 from largesse.limits import RateLimiter
 from largesse.notify.mail import Mailer
 from largesse.payments import Provider
@@ -263,6 +263,19 @@ async def open_stores(
         yield Stores(folder, secret, db, ledger)
 
 
+def verify_ledger_file(settings: Settings) -> AsyncIterator[Problem | Total | int] | None:
+    """
+    `Ledger.verify` of a file that is too damaged to be opened as a ledger; None where the ledger is
+    no file.
+    """
+    if scheme_of(settings.ledger_url) not in ("", "sqlite"):
+        return None
+
+    from largesse.ledger import sqlite_verify
+
+    return sqlite_verify.verify(_ledger_file(settings), asyncio.get_running_loop())
+
+
 async def open_records(settings: Settings) -> Database:
     """
     The records alone, for a command beside the process that owns the folder.
@@ -335,9 +348,12 @@ async def _ledger(settings: Settings, clock: Clock, *, create: bool) -> Ledger:
 
     from largesse.ledger.sqlite import SqliteLedger
 
-    path = url.partition("://")[2]
-    file = Path(path.removeprefix("/")) if path else Path(settings.data) / LEDGER_FILE
-    return await SqliteLedger.open(file, clock)
+    return await SqliteLedger.open(_ledger_file(settings), clock)
+
+
+def _ledger_file(settings: Settings) -> Path:
+    path = settings.ledger_url.partition("://")[2]
+    return Path(path.removeprefix("/")) if path else Path(settings.data) / LEDGER_FILE
 
 
 async def _join_installation(

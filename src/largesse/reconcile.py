@@ -106,15 +106,17 @@ async def verdict(
     return Verdict(at, round((now() - at) / clock.SECOND, 3), tuple(found))
 
 
-async def check_file(ledger: Ledger) -> AsyncIterator[Check | Total | int]:
+async def check_file(
+    steps: AsyncIterator[Problem | Total | int],
+) -> AsyncIterator[Check | Total | int]:
     """
-    Recompute the ledger's store from its first batch: hashes, totals, histories.
+    What a `Ledger.verify` says, as checks: hashes, totals, histories of the ledger's store.
 
     Yields a `Check` per problem, or one that all is well, and `verify`'s progress between them.
     """
     found_problem = False
     read = 0
-    async for step in ledger.verify():
+    async for step in steps:
         if isinstance(step, Problem):
             found_problem = True
             yield Check(FILE_RULE, False, f"{step.what} ({step.where})")

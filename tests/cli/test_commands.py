@@ -216,3 +216,18 @@ async def test_a_check_shows_what_is_broken_and_its_status_tells(command: Comman
     assert broken.returncode == 1
     assert "BROKEN" in broken.stdout
     assert "Recomputing the ledger" in broken.stderr
+
+
+async def test_a_ledger_too_damaged_to_be_opened_is_still_checked(command: Command) -> None:
+    data = command.folder / "largesse-data"
+    app = await open_app(load({"LARGESSE_DATA": str(data)}, None), create=Environment.TEST)
+    await close_app(app)
+    with contextlib.closing(sqlite3.connect(data / "ledger.sqlite")) as ledger:
+        ledger.execute("UPDATE standing SET hash = zeroblob(32)")
+        ledger.commit()
+
+    refused = await asyncio.to_thread(command, "serve", "--port", "0")
+    assert "data_folder_damaged" in refused.stderr
+    told = await asyncio.to_thread(command, "check")
+    assert told.returncode == 1
+    assert "standing" in told.stdout

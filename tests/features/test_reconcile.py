@@ -421,7 +421,9 @@ async def check_file(db, path: Path) -> dict[str, Check]:
     """The deep check and the plain one; of several rows with one name one that does not hold."""
     ledger = await SqliteLedger.open(path, ManualClock())
     try:
-        deep = [row async for row in reconcile.check_file(ledger) if isinstance(row, Check)]
+        deep = [
+            row async for row in reconcile.check_file(ledger.verify()) if isinstance(row, Check)
+        ]
         return {row.name: row for row in sorted(deep, key=lambda row: not row.holds)} | (
             await check(db, ledger)
         )

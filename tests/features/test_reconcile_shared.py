@@ -48,7 +48,7 @@ async def processes(url: str) -> AsyncIterator[list[tuple[Database, PostgresLedg
 
 
 async def all_checks(db: Database, ledger: PostgresLedger) -> list[Check]:
-    found = [row async for row in reconcile.check_file(ledger) if isinstance(row, Check)]
+    found = [row async for row in reconcile.check_file(ledger.verify()) if isinstance(row, Check)]
     rows = reconcile.check(db, ledger, environment=TEST, now=ManualClock().now())
     return found + [row async for row in rows if isinstance(row, Check)]
 

@@ -269,7 +269,9 @@ async def drive(
 
 async def failures_in_books(app: App) -> list[str]:
     """Everything that `largesse check --deep` would find wrong in this folder, in words."""
-    rows = [row async for row in reconcile.check_file(app.ledger) if isinstance(row, Check)]
+    rows = [
+        row async for row in reconcile.check_file(app.ledger.verify()) if isinstance(row, Check)
+    ]
     async for row in reconcile.check(
         app.db, app.ledger, environment=app.environment, now=clock.SystemClock().now()
     ):

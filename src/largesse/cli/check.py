@@ -2,7 +2,7 @@
 
 import asyncio
 import sys
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
@@ -14,6 +14,7 @@ from largesse.cli import EXIT_DONE, EXIT_FOUND, EXIT_REFUSED
 from largesse.cli.progress import Reading, reading
 from largesse.cli.start import settings_in_force
 from largesse.clock import SystemClock
+from largesse.errors import Rejected
 from largesse.ledger import LedgerUnavailable, Total
 from largesse.settings import Settings
 
@@ -44,33 +45,44 @@ async def _check(settings: Settings, deep: bool) -> int:
     from largesse.records.database import RecordsUnavailable
 
     clock = SystemClock()
-    async with open_stores(settings, clock=clock) as stores:
-        folder = stores.folder
-        try:
-            with reading(Console(stderr=True)) as progress:
-                found = await _read(stores, progress, deep=deep, now=clock.now())
-        except (LedgerUnavailable, RecordsUnavailable) as error:
-            print(f"largesse: check_stopped: {folder.path}: {error}", file=sys.stderr)
-            return EXIT_REFUSED
+    try:
+        async with open_stores(settings, clock=clock) as stores:
+            folder = stores.folder
+            try:
+                with reading(Console(stderr=True)) as progress:
+                    found = await _read(stores, progress, deep=deep, now=clock.now())
+            except (LedgerUnavailable, RecordsUnavailable) as error:
+                print(f"largesse: check_stopped: {folder.path}: {error}", file=sys.stderr)
+                return EXIT_REFUSED
+    except Rejected as rejected:
+        if rejected.code != "data_folder_damaged":
+            raise
+        # Whoever is told to run the check gets to know what is damaged, and where.
+        found = await _read_damaged(settings)
+        if all(check.holds for check in found):
+            raise
+        return _print(found, title=f"{settings.data}, which cannot be opened")
     return _print(found, title=f"{folder.path} ({folder.environment})")
+
+
+async def _read_damaged(settings: Settings) -> list[Check]:
+    from largesse import reconcile
+    from largesse.app import verify_ledger_file
+
+    steps = verify_ledger_file(settings)
+    if steps is None:
+        return []
+    with reading(Console(stderr=True)) as progress:
+        return await _recompute(reconcile.check_file(steps), progress)
 
 
 async def _read(stores: "Stores", progress: Reading, *, deep: bool, now: int) -> list[Check]:
     from largesse import reconcile
 
     found: list[Check] = []
-    total = None
     if deep:
-        progress.begin("Recomputing the ledger", None)
-        async for step in reconcile.check_file(stores.ledger):
-            if isinstance(step, Check):
-                found.append(step)
-            elif isinstance(step, Total):
-                total = step.transfers
-                progress.begin("Recomputing the ledger", total)
-            else:
-                progress.at(step)
-    progress.begin("Reading the books", total)
+        found += await _recompute(reconcile.check_file(stores.ledger.verify()), progress)
+    progress.begin("Reading the books", progress.total)
     async for row in reconcile.check(
         stores.db, stores.ledger, environment=stores.folder.environment, now=now
     ):
@@ -78,6 +90,19 @@ async def _read(stores: "Stores", progress: Reading, *, deep: bool, now: int) ->
             found.append(row)
         else:
             progress.at(row)
+    return found
+
+
+async def _recompute(steps: AsyncIterator[Check | Total | int], progress: Reading) -> list[Check]:
+    found: list[Check] = []
+    progress.begin("Recomputing the ledger", None)
+    async for step in steps:
+        if isinstance(step, Check):
+            found.append(step)
+        elif isinstance(step, Total):
+            progress.begin("Recomputing the ledger", step.transfers)
+        else:
+            progress.at(step)
     return found
 
 

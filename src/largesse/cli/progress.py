@@ -22,7 +22,7 @@ LINE_SECONDS = 10
 
 
 class Reading:
-    """The readings of one command, one after the other; in each, so many of so many."""
+    """The readings of one command, one after the other; in each, so many of `total`, where it is known."""
 
     def __init__(
         self, console: Console, bar: Progress | None, *, clock: Callable[[], float] = time.monotonic
@@ -32,7 +32,7 @@ class Reading:
         self._clock = clock
         self._task: TaskID | None = None
         self._what = ""
-        self._total: int | None = None
+        self.total: int | None = None
         self._begun = self._said = 0.0
 
     def begin(self, what: str, total: int | None) -> None:
@@ -46,7 +46,7 @@ class Reading:
             self._console.print(f"{what} ...", highlight=False)
         if what != self._what:
             self._begun = self._said = self._clock()
-        self._what, self._total = what, total
+        self._what, self.total = what, total
 
     def at(self, done: int) -> None:
         """So many are read."""
@@ -59,10 +59,10 @@ class Reading:
             return
         self._said = now
         rate = done / (now - self._begun)
-        of = "" if self._total is None else f" of {self._total:,}"
+        of = "" if self.total is None else f" of {self.total:,}"
         left = ""
-        if self._total is not None and rate:
-            left = f", {max(self._total - done, 0) / rate:,.0f} s left"
+        if self.total is not None and rate:
+            left = f", {max(self.total - done, 0) / rate:,.0f} s left"
         self._console.print(
             f"{self._what}: {done:,}{of}, {rate:,.0f}/s{left}", highlight=False, soft_wrap=True
         )
