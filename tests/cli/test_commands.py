@@ -226,7 +226,7 @@ async def test_a_ledger_too_damaged_to_be_opened_is_still_checked(command: Comma
         ledger.execute("UPDATE standing SET hash = zeroblob(32)")
         ledger.commit()
 
-    refused = await asyncio.to_thread(command, "serve", "--port", "0")
+    refused = await asyncio.to_thread(command, "migrate")
     assert "data_folder_damaged" in refused.stderr
     told = await asyncio.to_thread(command, "check")
     assert told.returncode == 1
