@@ -36,6 +36,7 @@ the core never import one another, nor do features.
 PURE = {
     *("largesse.ledger.model", "largesse.ledger.rules", "largesse.books", "largesse.catalog"),
     *("largesse.rooms.room", "largesse.rooms.wire", "largesse.rooms.messages"),
+    *("largesse.rooms.encoding", "largesse.rooms.presence"),
     "largesse.text",
 }
 WORLDLY = {
