@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -104,6 +105,27 @@ async def test_an_address_that_does_not_work_says_what_is_wrong_with_it(
     postgres: Server, url_of: Callable[[Server], str], code: str
 ) -> None:
     assert (await refusal(url_of(postgres))).code == code
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://ana:sec/ret@127.0.0.1:1/shop",
+        "postgresql://ana:sec?ret@127.0.0.1:1/shop",
+        "postgresql://ana:sec#ret@127.0.0.1:1/shop",
+        "postgresql://ana:sec/ret@word@127.0.0.1:1/shop",
+        "postgresql://127.0.0.1:1/shop?user=ana&password=sec@ret",
+        "postgresql://127.0.0.1:1/shop?password=sec/ret&user=ana",
+    ],
+)
+async def test_no_part_of_a_password_is_shown_that_was_not_written_as_it_has_to_be(
+    url: str,
+) -> None:
+    refused = await refusal(url)
+    assert refused.code == "database_unreachable"
+    assert not {"sec", "ret", "word"} & set(re.split(r"\W+", str(refused)))
+    shown = {name: refused.facts[name] for name in ("host", "port", "database")}
+    assert shown == {"host": "127.0.0.1", "port": 1, "database": "shop"}
 
 
 async def test_a_server_that_is_too_old_is_refused(

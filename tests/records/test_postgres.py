@@ -103,6 +103,7 @@ async def test_a_server_that_cannot_be_used_is_refused_by_name_and_without_its_p
         (missing, "database_missing"),
         ("postgresql://largesse:secret@[/shop", "database_unreachable"),
         ("postgresql://largesse:sec/secret@127.0.0.1/shop", "database_unreachable"),
+        ("postgresql://127.0.0.1:1/shop?password=x@secret", "database_unreachable"),
     ):
         with pytest.raises(Rejected) as refused:
             await Database.open(url)

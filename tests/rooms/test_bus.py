@@ -1,6 +1,7 @@
 """What one process says the others hear, soon and once; and when the bus is lost it comes back."""
 
 import asyncio
+import re
 import sys
 
 import pytest
@@ -258,6 +259,20 @@ async def test_an_address_that_does_not_answer_is_refused_without_its_password(s
     assert refused.code == "bus_unreachable"
     assert f"127.0.0.1:{port}" in refused.facts["address"]
     assert "secret" not in str(refused.facts)
+
+
+@pytest.mark.parametrize(
+    "password", ["sec/ret", "sec?ret", "sec#ret", "sec@ret", "[sec", "x/sec@ret"]
+)
+@pytest.mark.parametrize("scheme", ["postgresql", "nats"])
+async def test_no_part_of_a_password_is_shown_that_was_not_written_as_it_has_to_be(
+    scheme, password
+):
+    port = postgres_servers.free_port()
+    refused = await refusal(f"{scheme}://ana:{password}@127.0.0.1:{port}/x")
+    assert refused.code == "bus_unreachable"
+    assert f"127.0.0.1:{port}" in refused.facts["address"]
+    assert not {"sec", "ret", "ana"} & set(re.split(r"\W+", str(refused.facts)))
 
 
 async def test_a_wrong_password_is_refused(postgres):

@@ -4,9 +4,10 @@ The PostgreSQL behind a ledger: connections, what is checked at the start, and w
 A server that may lose what it has acknowledged is refused before anything is asked of it.
 """
 
+import re
 from importlib.resources import files
 from typing import Any
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import parse_qs, unquote
 
 import asyncpg  # type: ignore[import-untyped]
 
@@ -34,6 +35,7 @@ FAILURES = (*_BROKEN, asyncpg.PostgresError, Rejected)
 Connection = Any
 """An asyncpg connection; the package has no types."""
 
+_SECRETS = re.compile(r"([?&])(?:password|passfile|sslpassword)=[^&]*")
 _MIGRATING = 0x6C617267_6C656467
 """The advisory lock under which the tables are made, by one process at a time."""
 _DURABLE = ("fsync", "full_page_writes", "synchronous_commit")
@@ -204,12 +206,12 @@ def is_passing(error: BaseException) -> bool:
 
 def facts(url: str) -> dict[str, object]:
     """Which database a URL names, as it may be shown: never with the password."""
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        return {"host": "?", "port": 0, "database": "?"}
-    place = parts.netloc.rpartition("@")[2] or parse_qs(parts.query).get("host", ["localhost"])[0]
+    # Whatever stands before the last @ may be a password, also where the URL is not well made.
+    shown = _SECRETS.sub(r"\1", url.partition("://")[2]).rpartition("@")[2]
+    address, _, query = shown.partition("?")
+    place, _, database = address.partition("/")
+    place = place or parse_qs(query).get("host", ["localhost"])[0]
     host, colon, port = place.rpartition(":")
     if not (colon and port.isdecimal()) or "," in place:
         host, port = place, "5432"
-    return {"host": host, "port": int(port), "database": unquote(parts.path.lstrip("/"))}
+    return {"host": host, "port": int(port), "database": unquote(database)}

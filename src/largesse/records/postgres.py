@@ -5,6 +5,7 @@ Ours is the schema `records`. The rest of the database may belong to the ledger,
 schema is the connection's search path, so that statements and migrations are those of SQLite.
 """
 
+import re
 import time
 from typing import Any
 from urllib.parse import parse_qs, unquote
@@ -29,6 +30,7 @@ STATEMENT_SECONDS_MAX = 60
 REST_SECONDS_MAX = 5
 """A connection that nobody used for so long is asked whether it still works before it is used."""
 
+_SECRETS = re.compile(r"([?&])(?:password|passfile|sslpassword)=[^&]*")
 MIGRATING = 0x6C617267_72656301
 """The advisory lock under which the tables are migrated, by one host at a time."""
 
@@ -195,8 +197,9 @@ async def _examine(connection: Any, url: str) -> Found:
 def facts(url: str) -> dict[str, object]:
     """Which database a URL names, as it may be shown: never with the password."""
     # Whatever stands before the last @ may be a password, also where the URL is not well made.
-    place, _, rest = url.partition("://")[2].rpartition("@")[2].partition("/")
-    database, _, query = rest.partition("?")
+    shown = _SECRETS.sub(r"\1", url.partition("://")[2]).rpartition("@")[2]
+    address, _, query = shown.partition("?")
+    place, _, database = address.partition("/")
     place = place or parse_qs(query).get("host", ["localhost"])[0]
     host, colon, port = place.rpartition(":")
     if not (colon and port.isdecimal()) or "," in place:

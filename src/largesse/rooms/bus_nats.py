@@ -64,7 +64,9 @@ class NatsBus:
         except (OSError, ValueError, Error) as error:
             await bus.close()
             places = ",".join(_place(server) for server in bus._servers)
-            raise Rejected("bus_unreachable", address=places, problem=str(error)) from None
+            # A malformed address's own words may show the password.
+            problem = str(error) if isinstance(error, Error) else type(error).__name__
+            raise Rejected("bus_unreachable", address=places, problem=problem) from None
         for topic in Topic:
             await bus._client.subscribe(f"{bus._prefix}.{topic}", cb=bus._hearing(topic))
         await bus._client.flush()  # From here on nothing is said that we do not hear.
@@ -168,17 +170,26 @@ async def _on_error(error: Exception) -> None:
 def _parts(url: str) -> tuple[list[str], str]:
     """The servers of a URL, and how its subjects begin."""
     scheme, _, rest = url.partition("://")
-    places, _, path = rest.partition("/")
+    # A password that was not written as it has to be may hold anything, also a slash.
+    secret, at, open_part = rest.rpartition("@")
+    places, _, path = open_part.partition("/")
     servers = []
-    for place in places.split(","):
+    for place in (secret + at + places).split(","):
         server = f"{scheme}://{place}"
-        if not urlsplit(server).hostname:
+        if not _has_host(server):
             raise Rejected("bus_unreachable", address=_place(server), problem="no host")
         servers.append(server)
     prefix = ".".join(part for part in path.split("/") if part) or SUBJECT
     if any(mark in prefix for mark in " \t*>") or ".." in prefix:
-        raise Rejected("bus_unreachable", address=places.rpartition("@")[2], problem="no subject")
+        raise Rejected("bus_unreachable", address=places, problem="no subject")
     return servers, prefix
+
+
+def _has_host(server: str) -> bool:
+    try:
+        return bool(urlsplit(server).hostname)
+    except ValueError:
+        return False
 
 
 def _place(server: str) -> str:

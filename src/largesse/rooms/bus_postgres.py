@@ -6,9 +6,9 @@ connection is made anew, and then everybody looks for himself.
 """
 
 import asyncio
+import re
 from collections.abc import Sequence
 from typing import Any
-from urllib.parse import urlsplit
 
 import asyncpg  # type: ignore[import-untyped]
 import structlog
@@ -156,6 +156,6 @@ class PostgresBus:
 
 
 def _address(url: str) -> str:
-    """Where a URL goes, without the password."""
-    parts = urlsplit(url)
-    return parts.netloc.rpartition("@")[2] + parts.path
+    """Where a URL goes, without the password, which may hold any sign where it is not well made."""
+    without = re.sub(r"[?&](?:password|passfile|sslpassword)=[^&]*", "", url.partition("://")[2])
+    return without.rpartition("@")[2].partition("?")[0]
