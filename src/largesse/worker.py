@@ -31,6 +31,8 @@ STOP_SECONDS_MAX = 10
 """How long a run in progress may take to finish when the worker is asked to stop."""
 LEASE_SECONDS = 10
 """How long a job stays with a process that says nothing more: then another one does it."""
+SILENT_SECONDS = 10
+"""A lease that stays as it is for so long before our eyes is over, whatever its holder's clock said."""
 RENEW_SECONDS = 3
 """How often its holder renews a lease, and the others ask for it."""
 
@@ -46,17 +48,28 @@ class Lease:
         self._name = name
         self._holder = holder
         self._until = 0
+        self._seen: leases.Held | None = None
+        self._seen_at = 0.0
 
     def is_held(self) -> bool:
         """Whether the job is ours to do now."""
         return self._clock.now() < self._until
 
     async def renew(self) -> None:
-        """Take the lease if nobody has it, hold it for longer if we do."""
-        now = self._clock.now()
+        """
+        Take the lease if nobody has it, hold it for longer if we do.
+
+        One that was not renewed while we looked on is nobody's, also where its holder's clock was
+        hours ahead of ours.
+        """
+        now, time = self._clock.now(), asyncio.get_running_loop().time()
         until = now + LEASE_SECONDS * SECOND
-        is_ours = await leases.take(self._db, self._name, self._holder, now, until)
+        gone = self._seen if time - self._seen_at >= SILENT_SECONDS else None
+        is_ours = await leases.take(self._db, self._name, self._holder, now, until, gone=gone)
         self._until = until if is_ours else 0
+        found = None if is_ours else await leases.find(self._db, self._name)
+        if found != self._seen:
+            self._seen, self._seen_at = found, time
 
     async def let_go(self) -> None:
         """Give the job to whoever asks next, without waiting for the end of the lease."""

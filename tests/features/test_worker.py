@@ -8,7 +8,7 @@ import msgspec
 
 from largesse import reconcile
 from largesse import worker as workers
-from largesse.clock import SECOND, ManualClock
+from largesse.clock import HOUR, SECOND, ManualClock
 from largesse.payments.sandbox_service import Webhook
 from largesse.records import leases
 from largesse.worker import LEASE_SECONDS, Job, Lease, Worker
@@ -106,6 +106,28 @@ async def test_a_confirmed_payment_is_in_the_wallet_within_half_a_second(shop):
     await asyncio.gather(*running)
 
     assert min(seconds) < 0.5, seconds
+
+
+async def test_a_host_whose_clock_was_hours_ahead_and_that_is_gone_is_replaced(shop, monkeypatch):
+    """While it lives, what it writes changes, and the job stays with it."""
+    ahead, right = ManualClock(), ManualClock()
+    ahead.advance(3 * HOUR)
+    first, second = (
+        Lease(shop.db, clock, name="projections", holder=holder)
+        for clock, holder in ((ahead, "first"), (right, "second"))
+    )
+    await first.renew()
+    await second.renew()
+    monkeypatch.setattr(workers, "SILENT_SECONDS", 0)
+    for _ in range(3):
+        ahead.advance(SECOND)
+        await first.renew()
+        await second.renew()
+        assert first.is_held()
+        assert not second.is_held()
+
+    await second.renew()
+    assert second.is_held()
 
 
 async def test_every_job_of_the_list_runs_in_an_empty_shop(shop):
