@@ -24,6 +24,8 @@ START_SECONDS_MAX = 120
 BANK, WALLET, EARNINGS = (ids.derive(name) for name in ("bank", "wallet", "earnings"))
 COINS = 1_000_000
 SENDERS = 32
+SEATED = 4
+"""What has changed when everybody is seated: three accounts and a recharge."""
 
 
 @pytest.fixture
@@ -145,6 +147,38 @@ async def test_a_lone_replica_is_killed_under_load_and_started_again(
     begun = time.monotonic()
     await ledger.close()
     assert time.monotonic() - begun < 5
+
+
+async def test_many_followers_at_once_hear_everything_also_after_the_replica_was_away(
+    one: servers.Replicas, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The client's library would end the process with two questions for changes that wait."""
+    monkeypatch.setattr("largesse.ledger.tigerbeetle_client.ANSWER_SECONDS_MAX", 1.0)
+    ledger = await open_when_up(one)
+    await seat(ledger)
+
+    async def follow() -> int:
+        return len(await ledger.changes(0))
+
+    assert await asyncio.gather(*(follow() for _ in range(20))) == [SEATED] * 20
+    one.kill(0)
+    for _ in range(3):
+        told = await asyncio.gather(*(follow() for _ in range(20)), return_exceptions=True)
+        assert {type(each) for each in told} == {LedgerUnavailable}
+    one.start(0)
+    until = time.monotonic() + START_SECONDS_MAX
+    while time.monotonic() < until:
+        with contextlib.suppress(LedgerUnavailable):
+            assert await follow() == SEATED
+            break
+        await asyncio.sleep(0.05)
+    assert await asyncio.gather(*(follow() for _ in range(20))) == [SEATED] * 20
+    one.kill(0)
+    waiting = [asyncio.create_task(follow()) for _ in range(20)]
+    await asyncio.sleep(0)
+    await ledger.close()
+    told = await asyncio.gather(*waiting, return_exceptions=True)
+    assert {type(each) for each in told} == {LedgerUnavailable}
 
 
 async def test_the_primary_of_three_is_killed_under_load(three: servers.Replicas) -> None:

@@ -169,6 +169,8 @@ class Session:
     One registered client of the cluster. It has one message under way; the rest waits in order.
 
     What is asked with the same operation while a message is under way goes together in the next.
+    Change events cannot go together, and the library ends the whole process where it finds two
+    such questions that wait: so it is given one, and the others wait here.
     """
 
     def __init__(self, bindings: Any, replicas: str, cluster: int) -> None:
@@ -179,7 +181,9 @@ class Session:
         self._bindings = bindings
         self._loop = asyncio.get_running_loop()
         self._client = bindings.CClient()
-        self._under_way: dict[int, tuple[asyncio.Future[Reply], object, object]] = {}
+        self._under_way: dict[int, tuple[asyncio.Future[Reply], Any, object]] = {}
+        self._changes_asked = False
+        self._changes_waiting: dict[asyncio.Future[Reply], bytes] = {}
         self._asked = 0
         self._away = False
         self._ended = False
@@ -212,7 +216,13 @@ class Session:
         future: asyncio.Future[Reply] = self._loop.create_future()
         if self._ended:
             future.set_exception(SessionEnded("the session is over"))
-            return future
+        elif operation is Operation.GET_CHANGE_EVENTS and self._changes_asked:
+            self._changes_waiting[future] = data
+        else:
+            self._send(operation, data, future)
+        return future
+
+    def _send(self, operation: Operation, data: bytes, future: "asyncio.Future[Reply]") -> None:
         self._asked += 1
         packet = self._bindings.CPacket()
         packet.user_data = self._asked
@@ -225,7 +235,8 @@ class Session:
             del self._under_way[self._asked]
             self._ended = True
             future.set_exception(SessionEnded("the cluster has let this session go"))
-        return future
+        elif operation is Operation.GET_CHANGE_EVENTS:
+            self._changes_asked = True
 
     async def wait(self, future: "asyncio.Future[Reply]") -> Reply:
         """
@@ -238,11 +249,11 @@ class Session:
             LedgerUnavailable: no answer in time.
             SessionEnded, TooMuch: what became of it.
         """
-        if self._away and not future.done():
-            raise _unanswered()
-        done, _ = await asyncio.wait([future], timeout=ANSWER_SECONDS_MAX)
-        if not done:
+        if not (self._away and not future.done()):
+            await asyncio.wait([future], timeout=ANSWER_SECONDS_MAX)
+        if not future.done():
             self._away = True
+            self._changes_waiting.pop(future, None)  # Nobody would hear its answer.
             raise _unanswered()
         return future.result()
 
@@ -256,11 +267,16 @@ class Session:
             self._loop.call_soon_threadsafe(self._complete, key, status, reply)
 
     def _complete(self, key: int, status: int, reply: Reply) -> None:
-        future, _, _ = self._under_way.pop(key)
-        statuses = self._bindings.PacketStatus
+        future, packet, _ = self._under_way.pop(key)
         self._away = False
-        if future.done():
-            return
+        if not future.done():
+            self._settle(future, status, reply)
+        if packet.operation == Operation.GET_CHANGE_EVENTS:
+            self._changes_asked = False
+            self._ask_next_changes()
+
+    def _settle(self, future: "asyncio.Future[Reply]", status: int, reply: Reply) -> None:
+        statuses = self._bindings.PacketStatus
         if status == statuses.OK:
             future.set_result(reply)
             return
@@ -276,6 +292,19 @@ class Session:
             future.set_exception(LedgerUnavailable(f"the cluster refuses this client: {words}"))
         # Who asked may have stopped waiting; nobody is to be told of that.
         future.exception()
+
+    def _ask_next_changes(self) -> None:
+        """Whoever waits for change events is next, or hears that the session is over."""
+        while self._changes_waiting and not self._changes_asked:
+            future = next(iter(self._changes_waiting))
+            data = self._changes_waiting.pop(future)
+            if future.done():  # Cancelled: nobody waits for it.
+                continue
+            if self._ended:
+                future.set_exception(SessionEnded("the session is over"))
+                future.exception()  # Who asked may have stopped waiting.
+            else:
+                self._send(Operation.GET_CHANGE_EVENTS, data, future)
 
     async def close(self) -> None:
         """Let go of the connection. What is under way ends with SessionEnded."""
