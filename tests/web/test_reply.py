@@ -24,6 +24,17 @@ NOT_OVER_HTTP = {
     *("engine_unknown", "file_unreadable", "gifts_per_second_out_of_range", "ledger_newer"),
     *("ledger_not_ours", "logins_invalid", "password_missing", "records_newer"),
     *("records_not_migrated", "records_not_ours", "settings_invalid", "worker_inside_serve"),
+    # Servers that cannot be used, copies, several processes: said at the start, or by a command.
+    *("bus_unreachable", "copy_from_cluster", "copy_onto_itself"),
+    *("database_missing", "database_not_allowed", "database_other_environment"),
+    *("database_password_wrong", "database_too_old", "database_unreachable"),
+    *("database_unsafe", "demo_reset_elsewhere", "engine_not_installed"),
+    *("ledger_copy_differs", "ledger_copy_has_timeouts"),
+    *("ledger_copy_source_damaged", "ledger_copy_unfinished"),
+    *("ledger_not_migrated", "ledger_of_another_folder", "ledger_unreachable"),
+    *("ledger_url_invalid", "records_copy_differs", "records_copy_not_empty"),
+    *("secret_differs", "store_unavailable", "worker_kept_dying"),
+    *("workers_need_postgres",),
     # What the worker writes on an order or an event.
     *("payment_disputed", "payment_mismatch", "payment_refunded"),
     # The sandbox is somebody else's server and has a table of its own.
