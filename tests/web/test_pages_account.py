@@ -5,6 +5,8 @@ import re
 import msgspec
 import pytest
 
+from largesse.app import RECORDS_FILE
+from largesse.clock import HOUR
 from largesse.limits import RATES
 from largesse.notify.mail import PrintedMailer
 from largesse.web import auth
@@ -249,3 +251,29 @@ async def test_a_page_that_refuses_says_as_much_to_programs_as_an_answer_of_the_
     assert pages[-2].status == 200
     assert (pages[-1].status, pages[-1].headers["retry-after"]) == (429, "1")
     assert "require-trusted-types-for" in pages[-1].headers["content-security-policy"]
+
+
+async def test_while_the_records_are_away_a_page_says_so_and_tells_nobody_that_he_is_logged_out(
+    world,
+):
+    async with reader(world) as someone:
+        await signed_up(someone)
+        world.clock.advance(HOUR)  # Nobody is remembered so long.
+        await world.app.db.close()  # It opens its file again, and finds this.
+        (world.app.folder.path / RECORDS_FILE).write_bytes(b"no database" * 1_000)
+        page = await someone.get("/wallet/history?cursor=x")
+    assert (page.status, page.headers["retry-after"]) == (503, "1")
+    assert "Nothing is lost, and nothing happens twice: try again in a moment." in page.words
+    assert 'href="/wallet/history?cursor=x"' in page.html
+    assert "idempotency" not in page.words
+    assert 'href="/login"' not in page.html
+
+
+async def test_while_the_ledger_is_away_a_page_says_so_as_one_says_it_to_people(world):
+    async with reader(world) as someone:
+        await signed_up(someone)
+        await world.app.ledger.close()
+        page = await someone.get("/")
+    assert page.status == 503
+    assert "Nothing is lost, and nothing happens twice: try again in a moment." in page.words
+    assert "idempotency" not in page.words

@@ -29,11 +29,16 @@ Headers = list[tuple[bytes, bytes]]
 
 
 class Refusal(msgspec.Struct, frozen=True):
-    """`detail` may name facts in braces; without them `title` stands for it."""
+    """
+    `detail` may name facts in braces; without them `title` stands for it.
+
+    `on_page` is what a page says instead, where `detail` is a word to programs.
+    """
 
     status: int
     title: str
     detail: str = ""
+    on_page: str = ""
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -69,16 +74,28 @@ REFUSALS: dict[str, Refusal] = {
         500,
         "Something went wrong on our side.",
         "Retry with the same idempotency key, or report request {request_id}.",
+        "Something went wrong on our side. Try again, or report it with this number: {request_id}.",
     ),
     "ledger_unavailable": Refusal(
         503,
         "The ledger could not say what happened.",
         "Retry with the same idempotency key: nothing happens twice.",
+        "Something that this needs does not answer. Nothing is lost, and nothing happens twice: "
+        "try again in a moment.",
     ),
     "records_unavailable": Refusal(
-        503, "The records could not be read or written; ask again shortly."
+        503,
+        "The records could not be read or written; ask again shortly.",
+        "",
+        "Something that this needs does not answer. Nothing is lost, and nothing happens twice: "
+        "try again in a moment.",
     ),
-    "ledger_busy": Refusal(503, "Too many transfers wait for the ledger; ask again shortly."),
+    "ledger_busy": Refusal(
+        503,
+        "Too many transfers wait for the ledger; ask again shortly.",
+        "",
+        "Too many people want something at once. Nothing has happened yet: try again in a moment.",
+    ),
     # Who is asking.
     "session_required": Refusal(401, "Log in first: send `Authorization: Bearer <token>`."),
     "session_expired": Refusal(401, "The session has expired; log in again."),

@@ -180,7 +180,7 @@ def new_key(app: App) -> str:
 def refusal_text(found: Visitor, refusal: Rejected) -> str:
     """What a refusal says, as a sentence for the person."""
     known = reply.REFUSALS[refusal.code]
-    told = i18n.gettext(found.language, known.detail or known.title)
+    told = i18n.gettext(found.language, known.on_page or known.detail or known.title)
     try:
         return told.format_map(refusal.facts)
     except KeyError:
@@ -194,7 +194,12 @@ def wants_page(request: AnyRequest) -> bool:
 
 
 def refusal_page(request: AnyRequest, refusal: Rejected) -> Response[str]:
-    """A page that says what was refused, where no form is there to say it beside."""
+    """
+    A page that says what was refused, where no form is there to say it beside.
+
+    Where what passes by itself is refused, who looks may not be known; nobody is told then that he
+    is logged out.
+    """
     app = auth.app_of(request)
     token = auth.cookie_of(
         request.headers.get("cookie", ""), auth.cookie_name(app, auth.SESSION_COOKIE)
@@ -203,8 +208,18 @@ def refusal_page(request: AnyRequest, refusal: Rejected) -> Response[str]:
     found = _visitor(request, user, token if user else None, coins=None)
     told = Rejected(refusal.code, request_id=auth.request_id_of(request), **refusal.facts)
     status = reply.REFUSALS[refusal.code].status
-    text = refusal_text(found, told)
-    return page(found, "refusal.html", status=status, refusal=refusal, text=text)
+    url = request.url
+    address = url.path + (f"?{url.query}" if url.query else "")
+    may_try_again = request.method == "GET" and (status >= 500 or refusal.code == "rate_limited")
+    return page(
+        found,
+        "refusal.html",
+        status=status,
+        refusal=refusal,
+        text=refusal_text(found, told),
+        is_unknown=bool(token) and user is None and status >= 500,
+        again=local(address) if may_try_again else None,
+    )
 
 
 def session_cookie(app: App, token: str) -> Cookie:
