@@ -175,3 +175,28 @@ async def test_a_gift_keeps_its_key_until_it_has_an_answer(page):
     assert (coins, after) == (3, 0)
     assert answers == [True, True, False, False]
     assert done == [[True, None]]
+
+
+async def test_whoever_waits_long_for_an_answer_is_told_once_until_it_is_there(page):
+    body = """
+    const told = [];
+    const gifting = new m.Gifting({
+      send: () => true,
+      post: async () => { throw {code: "no_answer"}; },
+      done: ({key}) => told.push("done"),
+      late: (isLate) => told.push(isLate),
+    });
+    const quick = gifting.give(f.rose, 1);
+    gifting.answer({op: "ack", key: quick.key});
+    const [one, two] = [gifting.give(f.rose, 1), gifting.give(f.rose, 1)];
+    for (const {key} of [one, two]) gifting.answer({op: "refused", key, code: "ledger_unavailable"});
+    for (const {key} of [one, two]) gifting.answer({op: "ack", key});
+    return told;
+    """
+    assert await run(page, "gifting", body, rose=ROSE) == [
+        "done",
+        True,
+        "done",
+        "done",
+        False,
+    ]

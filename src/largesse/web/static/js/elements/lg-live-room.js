@@ -23,6 +23,8 @@ import "./lg-top-gifters.js";
 
 /** Events this much older than now are told, but no longer celebrated, in ms. */
 const STALE = 6_000;
+/** Longer than any answer takes: the words go when it is there. */
+const LATE_SECONDS_MAX = 86_400;
 
 class LiveRoom extends HTMLElement {
   connectedCallback() {
@@ -38,6 +40,7 @@ class LiveRoom extends HTMLElement {
       send: (frame) => this.live.send(frame),
       post: ({key, item, quantity}) => post(`${this.place}/gifts`, {item_id: item.id, quantity}, {key}),
       done: (gift, answer, refusal) => this.#answered(gift, answer, refusal),
+      late: (isLate) => this.#late(isLate),
     });
     this.#fill();
     this.#listen();
@@ -237,6 +240,14 @@ class LiveRoom extends HTMLElement {
       if (!this.panel.isOpen) toast(refusal.detail, {kind: "bad"});
     }
     this.#wallet(coinsNow());
+  }
+
+  // Whoever pressed Send is told while there is no answer, and until there is.
+  #late(isLate) {
+    this.lateWords?.remove();
+    if (!isLate) return;
+    const words = t("This takes longer than usual. Your gift is kept, and sent once.");
+    this.lateWords = toast(words, {seconds: LATE_SECONDS_MAX});
   }
 
   #wallet(coins) {

@@ -16,16 +16,20 @@ export class Gifting {
   #send;
   #post;
   #done;
+  #late;
+  #isLate = false;
 
   /**
    * `send(operation)` says whether the socket took it; `post(gift)` answers as the API does or
    * throws a refusal with a `code`, which may be that nobody answered. `done(gift, answer, refusal)`
-   * is called once for each gift.
+   * is called once for each gift. `late(isLate)` is called when an answer is not there when it should
+   * be, and again when nothing is waited for any more.
    */
-  constructor({send, post, done}) {
+  constructor({send, post, done, late = () => {}}) {
     this.#send = send;
     this.#post = post;
     this.#done = done;
+    this.#late = late;
   }
 
   /** Coins that are on their way out and not yet answered for. */
@@ -53,7 +57,7 @@ export class Gifting {
     if (!gift) return false;
     if (frame.op === "ack") this.#finish(gift, frame);
     else if (!isPassing(frame)) this.#finish(gift, null, frame);
-    else setTimeout(() => this.#carry(gift), TRY_AGAIN_AFTER);
+    else this.#later(gift);
     return true;
   }
 
@@ -62,7 +66,7 @@ export class Gifting {
     const {key, item, quantity} = gift;
     clearTimeout(gift.timer);
     if (this.#send({op: "gift", key, item_id: item.id, quantity})) {
-      gift.timer = setTimeout(() => this.#request(gift), ANSWER_WITHIN);
+      gift.timer = setTimeout(() => (this.#tellLate(gift), this.#request(gift)), ANSWER_WITHIN);
     } else {
       this.#request(gift);
     }
@@ -75,15 +79,31 @@ export class Gifting {
       this.#finish(gift, await this.#post(gift));
     } catch (problem) {
       if (problem.code && !isPassing(problem)) this.#finish(gift, null, problem);
-      else gift.timer = setTimeout(() => this.#carry(gift), TRY_AGAIN_AFTER);
+      else this.#later(gift);
     } finally {
       gift.isPosted = false;
     }
   }
 
+  #later(gift) {
+    clearTimeout(gift.timer);
+    gift.timer = setTimeout(() => this.#carry(gift), TRY_AGAIN_AFTER);
+    this.#tellLate(gift);
+  }
+
+  #tellLate(gift) {
+    if (this.#isLate || !this.#waiting.has(gift.key)) return;
+    this.#isLate = true;
+    this.#late(true);
+  }
+
   #finish(gift, answer, refusal) {
     clearTimeout(gift.timer);
-    if (this.#waiting.delete(gift.key)) this.#done(gift, answer, refusal);
+    if (!this.#waiting.delete(gift.key)) return;
+    this.#done(gift, answer, refusal);
+    if (this.#waiting.size || !this.#isLate) return;
+    this.#isLate = false;
+    this.#late(false);
   }
 }
 
