@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import asyncpg  # type: ignore[import-untyped]
 import httpx
 import psutil
 import pytest
@@ -16,6 +17,8 @@ from bench.serving import free_port
 from largesse.cli import supervising
 from largesse.cli.supervising import FAULTS_IN_A_ROW_MAX, supervise
 from largesse.errors import Rejected
+from largesse.ledger import postgres_server as ledger
+from largesse.records import postgres as records
 from largesse.settings import Settings
 from tests.cli.conftest import Command, Started
 
@@ -96,6 +99,26 @@ def test_told_to_stop_it_ends_in_order_with_all_its_processes(
     assert status == 0, served.printed
     assert "Traceback" not in "".join(served.printed)
     assert not psutil.wait_procs(children, timeout=SECONDS)[1]
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("what", [records.MIGRATING, ledger._MIGRATING])
+def test_told_to_stop_while_another_host_migrates_it_does_not_wait_for_that(
+    command: Command, start: Callable[..., Started], postgres_url: str, workers: int, what: int
+) -> None:
+    command.settings |= {"LARGESSE_DATABASE_URL": postgres_url, "LARGESSE_LEDGER_URL": postgres_url}
+    waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'advisory'"
+    with asyncio.Runner() as other_host:
+        connection = other_host.run(asyncpg.connect(postgres_url))
+        other_host.run(connection.execute(f"SELECT pg_advisory_lock({what})"))
+        served = start("serve", f"--workers={workers}", "--create", "test")
+        while not other_host.run(connection.fetchval(waiting)):
+            assert served.process.poll() is None
+        status, seconds = served.stop(signal.SIGTERM)
+        other_host.run(connection.close())
+    assert status == 0, served.printed
+    assert seconds < SECONDS
+    assert "Traceback" not in "".join(served.printed)
 
 
 def test_when_it_is_killed_its_processes_end_by_themselves(

@@ -15,6 +15,11 @@ EXIT_DONE = 0
 EXIT_FOUND = 1
 EXIT_REFUSED = 2
 
+
+class StoppedEarly(Exception):
+    """A server was told to stop before it answered; nothing is wrong."""
+
+
 _ABOUT = "Coins, recharge and live gifting: a self-hosted wallet, exact to the coin."
 _AFTER = (
     "Settings come from the environment (LARGESSE_*) and from largesse.toml in the current "
@@ -202,6 +207,6 @@ def run(arguments: Sequence[str]) -> int:
     except Rejected as rejected:
         print_refusal(rejected)
         return EXIT_REFUSED
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, StoppedEarly):
         return EXIT_DONE
     return status if isinstance(status, int) else EXIT_DONE

@@ -23,6 +23,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from largesse.app import App, close_app, open_app
 from largesse.books.chart import Environment
+from largesse.cli import StoppedEarly
 from largesse.cli.listening import BACKLOG_MAX, at_its_port, listening
 from largesse.settings import Settings, address
 from largesse.web.app import create as create_web
@@ -83,6 +84,7 @@ async def serving(
 
     Raises:
         Rejected: address_in_use, address_unusable, and what `open_app` raises.
+        StoppedEarly: it was told to stop before it answered.
     """
     stop = Stop()
     with listening(settings) as listener, _signals(stop):
@@ -107,10 +109,11 @@ async def answering(
 
     Raises:
         Rejected: what `open_app` raises.
+        StoppedEarly: it was told to stop before it answered.
     """
     _allow_files()
     async with contextlib.AsyncExitStack() as closing:
-        app = await open_app(settings, create=create)
+        app = await _opened(settings, create, stop.stopped)
         closing.push_async_callback(close_app, app)
         await closing.enter_async_context(_jobs(app, stop.stopped))
         server = _Server(_config(app, grace_seconds))
@@ -122,6 +125,24 @@ async def answering(
         await server.ready.wait()
         _settle_memory()
         yield Running(app, address(*listener.getsockname()[:2]), stop.stopped)
+
+
+async def _opened(settings: Settings, create: Environment | None, stopped: asyncio.Event) -> App:
+    """
+    The app, unless we are told to stop first: a start may wait for another host, as long as that
+    one migrates.
+    """
+    opening = asyncio.create_task(open_app(settings, create=create), name="opening")
+    asked = asyncio.create_task(stopped.wait())
+    try:
+        await asyncio.wait({opening, asked}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        asked.cancel()
+        opening.cancel()  # Does nothing to what is done.
+        await asyncio.wait({opening})
+    if opening.cancelled():
+        raise StoppedEarly
+    return opening.result()
 
 
 class _Server(uvicorn.Server):

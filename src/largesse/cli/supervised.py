@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from largesse.cli import EXIT_DONE, EXIT_REFUSED
+from largesse.cli import EXIT_DONE, EXIT_REFUSED, StoppedEarly
 from largesse.cli.refusal import print_refusal
 from largesse.cli.start import begin_logging, quick_imports
 from largesse.errors import Rejected
@@ -33,6 +33,8 @@ def main(descriptor: int) -> int:
     except Rejected as rejected:
         print_refusal(rejected)
         return EXIT_REFUSED
+    except StoppedEarly:
+        return EXIT_DONE
     return EXIT_DONE
 
 

@@ -21,6 +21,8 @@ STEPS = 1
 CONNECT_SECONDS_MAX = 10
 COMMAND_SECONDS_MAX = 20
 """How long an answer may take, so that a server which has gone without a word is noticed."""
+MIGRATE_SECONDS_MAX = 86_400
+"""How long a step of a migration may take, or the wait for another host that makes them."""
 CLOSE_SECONDS_MAX = 2
 """How long the server may take to say good-bye."""
 
@@ -131,7 +133,9 @@ async def migrate(url: str, *, allow_unsafe: bool = False) -> None:
     try:
         async with connection.transaction():
             await connection.execute("SET LOCAL lock_timeout = 0")
-            await connection.execute(f"SELECT pg_advisory_xact_lock({_MIGRATING})")
+            await connection.execute(
+                f"SELECT pg_advisory_xact_lock({_MIGRATING})", timeout=MIGRATE_SECONDS_MAX
+            )
             step = await _step(connection, url)
             if step is None:
                 await connection.execute(
@@ -141,7 +145,7 @@ async def migrate(url: str, *, allow_unsafe: bool = False) -> None:
                 )
             for number in range((step or 0) + 1, STEPS + 1):
                 file = files("largesse.ledger").joinpath(f"postgres_{number:04d}.sql")
-                await connection.execute(file.read_text())
+                await connection.execute(file.read_text(), timeout=MIGRATE_SECONDS_MAX)
                 await connection.execute("INSERT INTO ledger.migrations VALUES ($1)", number)
     except asyncpg.InsufficientPrivilegeError as error:
         raise Rejected("database_not_allowed", **facts(url), problem=error.args[0]) from None
