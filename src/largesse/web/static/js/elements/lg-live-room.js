@@ -23,8 +23,6 @@ import "./lg-top-gifters.js";
 
 /** Events this much older than now are told, but no longer celebrated, in ms. */
 const STALE = 6_000;
-/** Longer than any answer takes: the words go when it is there. */
-const LATE_SECONDS_MAX = 86_400;
 
 class LiveRoom extends HTMLElement {
   connectedCallback() {
@@ -33,6 +31,8 @@ class LiveRoom extends HTMLElement {
     this.state = new RoomState();
     this.clockOff = Infinity;
     this.can = new Set();
+    this.isBroken = false;
+    this.isLate = false;
     for (const part of ["tray", "stage", "log", "box", "panel", "recharge", "top", "likes"]) {
       this[part] = this.querySelector(`[data-part=${part}]`);
     }
@@ -40,7 +40,10 @@ class LiveRoom extends HTMLElement {
       send: (frame) => this.live.send(frame),
       post: ({key, item, quantity}) => post(`${this.place}/gifts`, {item_id: item.id, quantity}, {key}),
       done: (gift, answer, refusal) => this.#answered(gift, answer, refusal),
-      late: (isLate) => this.#late(isLate),
+      late: (isLate) => {
+        this.isLate = isLate;
+        this.#banner();
+      },
     });
     this.#fill();
     this.#listen();
@@ -201,11 +204,10 @@ class LiveRoom extends HTMLElement {
     if (isOpen) this.gifting.resend();
     else this.box?.interrupted();
     if (name === "over" && (facts.code === 4410 || facts.code === "room_ended")) this.#end();
-    const wasBroken = !this.querySelector(".room-banner").hidden;
-    const isBroken = !isOpen && !this.state.isOver && (name === "waiting" || wasBroken);
-    this.querySelector(".room-banner").hidden = !isBroken;
-    if (isBroken && !wasBroken) status(t("Connecting again ..."));
+    const wasBroken = this.isBroken;
+    this.isBroken = !isOpen && !this.state.isOver && (name === "waiting" || wasBroken);
     if (isOpen && wasBroken) status(t("Connected again."));
+    this.#banner();
     if (this.box) this.box.isOpen = isOpen && this.can.has("chat");
   }
 
@@ -242,12 +244,16 @@ class LiveRoom extends HTMLElement {
     this.#wallet(coinsNow());
   }
 
-  // Whoever pressed Send is told while there is no answer, and until there is.
-  #late(isLate) {
-    this.lateWords?.remove();
-    if (!isLate) return;
-    const words = t("This takes longer than usual. Your gift is kept, and sent once.");
-    this.lateWords = toast(words, {seconds: LATE_SECONDS_MAX});
+  // What is in the way, over the room and beside the panel, until it no longer is.
+  #banner() {
+    let words = "";
+    if (this.isBroken) words = t("Connecting again ...");
+    else if (this.isLate) words = t("This takes longer. Your gift is kept.");
+    const banner = this.querySelector(".room-banner");
+    const place = banner.querySelector("span");
+    if (words && words !== place.textContent) status(words);
+    place.textContent = words;
+    banner.hidden = !words;
   }
 
   #wallet(coins) {
