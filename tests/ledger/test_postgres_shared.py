@@ -158,6 +158,46 @@ async def test_whoever_follows_the_changes_misses_nothing_and_sees_nothing_twice
     assert len(gifts) == len([change for change in first if change.chain]) == 241
 
 
+async def test_the_next_batch_is_on_its_way_before_the_many_of_the_last_one_are_answered(
+    three: list[PostgresLedger],
+) -> None:
+    """A thousand gift at once: two batches. Whoever has an answer has it while the next is written."""
+    ledger = three[0]
+    await ledger.create_transfers([recharge(0, 1_000)])
+    await ledger.create_transfers([recharge(1, 24)])
+    next_is_written: list[bool] = []
+
+    async def give(n: int) -> None:
+        [result] = await ledger.create_transfers([gift(n)])
+        assert result.outcome is Outcome.CREATED
+        next_is_written.append(ledger._writing is not None and not ledger._writing.done())
+
+    await asyncio.gather(*(give(n) for n in range(100, 1_124)))
+    assert next_is_written[:64] == [True] * 64
+    assert len(next_is_written) == 1_024
+    assert await totals(three[1]) == [-1_024, 0, 1_024]
+    assert await problems(three[1]) == []
+
+
+async def test_two_that_are_both_full_give_in_turns_and_nobody_waits_for_long(
+    three: list[PostgresLedger],
+) -> None:
+    """Each has 1,000 gifts to make; neither is done before the other one has begun."""
+    await three[0].create_transfers([recharge(0, 2_000)])
+
+    async def give(ledger: PostgresLedger, first: int) -> list[int]:
+        said = await asyncio.gather(
+            *(ledger.create_transfers([gift(n)]) for n in range(first, first + 1_000))
+        )
+        return [result.timestamp for [result] in said]
+
+    ours, theirs = await asyncio.gather(give(three[0], 10_000), give(three[1], 20_000))
+    assert min(ours) < max(theirs)
+    assert min(theirs) < max(ours)
+    assert await totals(three[2]) == [-2_000, 0, 2_000]
+    assert await problems(three[2]) == []
+
+
 async def test_timestamps_rise_between_processes_whose_clocks_disagree(ledger_url: str) -> None:
     """One host's clock is a day behind, another's goes back by an hour."""
     clocks = [ManualClock(n * SECOND) for n in (1_800_000_000, 1_799_913_600)]

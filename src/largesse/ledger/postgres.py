@@ -76,6 +76,8 @@ ACCOUNTS_CACHED_MAX = 200_000
 EXPIRIES_BATCH_MAX = 1_000
 AHEAD_CHAINS_MIN = 128
 """While a batch is in flight the next is decided if so many chains wait; fewer wait and are more."""
+ANSWERED_AT_ONCE_MAX = 64
+"""More callers are told in several turns of the loop, or the next batch would stand still meanwhile."""
 READERS_MAX = 4
 """Connections of one process that read, beside the one that posts."""
 RETRY_SECONDS_MAX = 30
@@ -111,6 +113,7 @@ class PostgresLedger:
         self._again: list[Request] = []
         self._in_doubt: _Prepared | None = None
         self._writing: asyncio.Task[None] | None = None
+        self._unanswered: list[Request] = []
         self._closing = False
         self._task: asyncio.Task[None] | None = None
         self._trouble_since: float | None = None
@@ -259,9 +262,10 @@ class PostgresLedger:
 
     async def _run(self) -> None:
         while True:
+            await self._tell()
             if self._writing is not None and self._writing.done():
                 await self._written()
-            if self._writing is not None and self._queue.chains_waiting < AHEAD_CHAINS_MIN:
+            elif self._writing is not None and self._queue.chains_waiting < AHEAD_CHAINS_MIN:
                 # The end of the batch in flight wakes us too.
                 await self._queue.wait(None, AHEAD_CHAINS_MIN)
             elif not self._has_work():
@@ -298,6 +302,8 @@ class PostgresLedger:
         try:
             connection = await self._connected()
             self._next_expiry = await postgres_head.next_expiry(connection) or _NEVER
+            # What was away is back: whoever asks from here on has all his time.
+            self._trouble_since, self._pause = None, 0.0
         except Exception as problem:
             await self._trouble(problem)
 
@@ -319,12 +325,15 @@ class PostgresLedger:
             return
         self._writing = asyncio.create_task(self._write(prepared))
         self._writing.add_done_callback(lambda _: self._queue.wake_up())
+        # It is on its way before the last batch is answered and the next one decided.
+        await asyncio.sleep(0)
 
     async def _prepare(self, requests: list[Request]) -> _Prepared | None:
         """The batch as memory decides it; None where the batch before it was not written."""
         wanted, wanted_accounts = self._recent.missing(requests, self._accounts)
         if wanted or wanted_accounts:
             await self._written()
+            await self._tell()
             if not self._alone:
                 return None
             wanted, wanted_accounts = self._missing(requests)
@@ -360,13 +369,26 @@ class PostgresLedger:
             self._writing = None
 
     def _answer(self, prepared: _Prepared) -> None:
+        """The batch is there: a few are told so at once, many by the loop, behind the next batch."""
         self._trouble_since, self._pause = None, 0.0
         self._changes.keep(prepared.decision.changes)
-        batching.answer(prepared.requests)
+        if len(prepared.requests) > ANSWERED_AT_ONCE_MAX:
+            self._unanswered += prepared.requests
+        else:
+            batching.answer(prepared.requests)
+
+    async def _tell(self) -> None:
+        """Answer those whose batch is there, while the next one is on its way."""
+        while self._unanswered:
+            first = self._unanswered[:ANSWERED_AT_ONCE_MAX]
+            del self._unanswered[:ANSWERED_AT_ONCE_MAX]
+            batching.answer(first)
+            await asyncio.sleep(0)
 
     async def _turn_under_lock(self) -> None:
         """Take the head's row, learn what others wrote, then decide and write what waits."""
         await self._written()
+        await self._tell()
         prepared: _Prepared | None = None
         requests: list[Request] = []
         try:

@@ -5,6 +5,7 @@ A small batch is one statement, and so one transaction and one round trip. A lar
 transaction: transfers are copied in as PostgreSQL's own binary rows, which costs a third.
 """
 
+import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from struct import Struct
 
@@ -200,13 +201,17 @@ def _is_plain(writing: Writing) -> bool:
 async def write(connection: Connection, writing: Writing, writer: bytes | None) -> bool:
     """Write the batch inside a transaction; False where the head is not the batch before it."""
     move = _MOVE_ALL if writing.batch.pendings else _MOVE_POSTED
-    if await connection.fetchval(move, *_head_arguments(writing, writer)) is None:
+    moving = asyncio.create_task(connection.fetchval(move, *_head_arguments(writing, writer)))
+    # The server has it before anything is packed, so that nobody waits for both.
+    await asyncio.sleep(0)
+    copied = _copied(writing.created) if len(writing.created) >= COPY_MIN else None
+    if await moving is None:
         return False
     if writing.new_accounts[0]:
         await connection.execute(_ADD_ACCOUNTS, *writing.new_accounts)
-    if len(writing.created) >= COPY_MIN:
+    if copied is not None:
         await connection.copy_to_table(
-            "transfers", schema_name="ledger", format="binary", source=_copied(writing.created)
+            "transfers", schema_name="ledger", format="binary", source=copied
         )
     elif writing.created:
         created = _columns([_transfer_row(p) for p in writing.created], len(_TRANSFER_COLUMNS))
