@@ -320,9 +320,10 @@ async def _records(settings: Settings, *, create: bool) -> Database:
     """The records; with `create` made, or brought up to date, first."""
     url = records_url(settings)
     scheme = scheme_of(url)
-    if scheme not in ("sqlite", *POSTGRES):
-        known = "sqlite, postgresql"
-        raise Rejected("engine_unknown", setting="database_url", found=scheme, known=known)
+    if scheme not in ("sqlite", *POSTGRES) or "://" not in url:
+        known = "sqlite://, postgresql://"
+        setting = f"{PREFIX}DATABASE_URL"
+        raise Rejected("engine_unknown", setting=setting, found=scheme, known=known)
     if create:
         await database.migrate(url)
     return await Database.open(url, allow_unsafe=settings.allow_losing_acknowledged_money)
@@ -343,8 +344,9 @@ async def _ledger(settings: Settings, clock: Clock, *, create: bool) -> Ledger:
 
         return await TigerBeetleLedger.open(url, clock)
     if scheme not in ("", "sqlite"):
-        known = "sqlite, postgresql, tigerbeetle"
-        raise Rejected("engine_unknown", setting="ledger_url", found=scheme, known=known)
+        known = "sqlite://, postgresql://, tigerbeetle://"
+        setting = f"{PREFIX}LEDGER_URL"
+        raise Rejected("engine_unknown", setting=setting, found=scheme, known=known)
 
     from largesse.ledger.sqlite import SqliteLedger
 

@@ -152,7 +152,7 @@ def test_a_server_that_may_lose_what_it_confirmed_is_refused_unless_that_is_want
     name = database_of(postgres_url)
     postgres_servers.sql(postgres, f"ALTER DATABASE {name} SET synchronous_commit = off")
     said = refusal(shared("serve"), "database_unsafe")
-    assert "synchronous_commit" in said
+    assert "with synchronous_commit off." in said
     assert "LARGESSE_ALLOW_LOSING_ACKNOWLEDGED_MONEY" in said
     shared.settings["LARGESSE_ALLOW_LOSING_ACKNOWLEDGED_MONEY"] = "true"
     assert shared("check").returncode == 0
@@ -174,8 +174,9 @@ def test_two_workers_on_sqlite_are_refused_with_the_reason(command: Command, nam
 @pytest.mark.parametrize(
     ("setting", "url", "known"),
     [
-        (RECORDS, "mysql://ana:for-the-tests@db/records", "sqlite, postgresql"),
-        (LEDGER, "redis://:for-the-tests@db", "sqlite, postgresql, tigerbeetle"),
+        (RECORDS, "mysql://ana:for-the-tests@db/records", "sqlite://, postgresql://"),
+        (RECORDS, "postgresql:/db/records", "sqlite://, postgresql://"),
+        (LEDGER, "redis://:for-the-tests@db", "sqlite://, postgresql://, tigerbeetle://"),
         ("LARGESSE_BUS_URL", "amqp://ana:for-the-tests@bus", "postgresql, nats"),
     ],
 )
@@ -184,7 +185,9 @@ def test_an_engine_that_is_not_there_is_refused_with_those_that_are(
 ) -> None:
     made(shared)
     shared.settings[setting] = url
-    assert known in refusal(shared("serve"), "engine_unknown")
+    said = refusal(shared("serve"), "engine_unknown")
+    assert f"{setting} asks for an engine" in said
+    assert f"Known are: {known}." in said
 
 
 def test_a_bus_that_is_away_is_named(shared: Command) -> None:

@@ -24,7 +24,8 @@ SENTENCES = {
     "data_folder_is_live": "{path} holds real money, which no command deletes.",
     "data_folder_damaged": "A file in {path} cannot be read: {problem}. Restore a backup.",
     "database_other_environment": "The records at {place} are those of {found} money, for ever, and "
-    "{path} is a {environment} folder. Choose another folder with LARGESSE_DATA, or another database.",
+    "{path} is a {environment} folder. Choose another folder with LARGESSE_DATA, or another database; "
+    "a folder that was made by mistake just now holds nothing yet and may be deleted.",
     "secret_differs": "This host signs forms and tickets with another secret than the installation "
     "whose records are at {place}: its pages would be refused by the other hosts. Set LARGESSE_SECRET "
     "here to what the first host has: its own setting, or what stands in {file} in its data folder. Where "
@@ -39,8 +40,8 @@ SENTENCES = {
     "with `createdb {database}`, or correct {setting}.",
     "database_too_old": "The PostgreSQL at {host}, port {port} is version {found}; {needed} is the "
     "oldest that works.",
-    "database_unsafe": "The PostgreSQL at {host}, port {port} may lose what it has confirmed: {settings} "
-    "off. Turn that on there. Only where losing money is no matter, set "
+    "database_unsafe": "The PostgreSQL at {host}, port {port} may lose what it has confirmed, with "
+    "{settings} off. Turn that on there. Only where losing money is no matter, set "
     "LARGESSE_ALLOW_LOSING_ACKNOWLEDGED_MONEY=true.",
     "database_not_allowed": "The user of {setting} may not do what is needed in database {database}: "
     "{problem}. Let that user own the database.",
@@ -131,10 +132,13 @@ def print_refusal(rejected: Rejected) -> None:
 
 
 class _Facts(dict[str, object]):
-    """The facts of a refusal; one that is not known reads as a question mark."""
+    """The facts of a refusal, lists as words; one that is not known reads as a question mark."""
 
     def __init__(self, facts: Mapping[str, object]) -> None:
-        super().__init__(facts)
+        super().__init__(
+            (name, ", ".join(map(str, fact)) if isinstance(fact, (list, tuple)) else fact)
+            for name, fact in facts.items()
+        )
 
     def __missing__(self, name: str) -> str:
         return "?"

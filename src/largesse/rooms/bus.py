@@ -97,7 +97,9 @@ async def open_bus(url: str, process_id: str) -> Bus | None:
         except ModuleNotFoundError:
             raise Rejected("engine_not_installed", engine="nats", extra="nats") from None
         return await NatsBus.open(url)
-    raise Rejected("engine_unknown", setting="bus_url", found=scheme, known="postgresql, nats")
+    raise Rejected(
+        "engine_unknown", setting="LARGESSE_BUS_URL", found=scheme, known="postgresql, nats"
+    )
 
 
 class Outbox(Generic[Item]):
