@@ -1,7 +1,7 @@
 """What goes wrong between a process and its PostgreSQL loses nothing, doubles nothing, and passes."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 
 import asyncpg  # type: ignore[import-untyped]
 import pytest
@@ -148,6 +148,33 @@ async def test_whoever_waits_too_long_is_told_that_nothing_is_known(
     wire.open()
     assert await outcomes(far, [gift(3), gift(4)]) == [Outcome.EXISTS, Outcome.CREATED]
     assert await totals(near) == [-1_000, 996, 4]
+
+
+async def until(is_so: Callable[[], bool]) -> None:
+    async with asyncio.timeout(20):
+        while not is_so():  # noqa: ASYNC110 - What is waited for says nothing.
+            await asyncio.sleep(0)
+
+
+async def test_trouble_that_was_over_long_ago_does_not_shorten_the_patience_of_today(
+    wire: Wire, far: PostgresLedger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It came while nobody asked, and a look after it worked. A gift that is cut off is tried again."""
+    monkeypatch.setattr(postgres, "EXPIRY_LOOK_SECONDS", 0)
+    monkeypatch.setattr(postgres, "RETRY_SECONDS_MAX", 1)
+    monkeypatch.setattr("largesse.ledger.postgres_server.CONNECT_SECONDS_MAX", 0.2)
+    wire.close()
+    assert far._connection is not None
+    far._connection.terminate()
+    far._queue.wake_up()
+    with capture_logs() as logs:
+        await until(lambda: bool(logs))
+    wire.open()
+    over = asyncio.get_running_loop().time() + 1
+    await until(lambda: far._connection is not None and far._looked_at > over)
+    wire.cut_at(b"FOR UPDATE", delivers=False)
+    assert await outcomes(far, [gift(3)]) == [Outcome.CREATED]
+    assert wire.was_cut.is_set()
 
 
 # The server says no.
