@@ -118,6 +118,8 @@ def test_a_secret_is_never_shown_nor_told_in_a_refusal(
     printed = capsys.readouterr().out
     assert "LARGESSE_SMTP_PASSWORD" in printed
     assert "hunter2" not in printed
+    # Whole, on a terminal of any width.
+    assert "LARGESSE_DATABASE_URL = postgresql://ana:***@db/records  [environment]" in printed
 
 
 @pytest.mark.parametrize(

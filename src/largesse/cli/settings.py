@@ -3,7 +3,8 @@
 import os
 
 from rich.console import Console
-from rich.table import Table
+from rich.padding import Padding
+from rich.text import Text
 
 from largesse import settings as words
 from largesse.cli.start import settings_file
@@ -14,22 +15,16 @@ def settings() -> None:
     toml = settings_file()
     in_force = words.load(os.environ, toml)
     sources = words.sources(os.environ, toml)
-    table = Table(title="Settings", title_justify="left", show_lines=False)
-    table.add_column("environment", no_wrap=True)
-    table.add_column("value", overflow="fold")
-    table.add_column("source", no_wrap=True)
-    table.add_column("help")
+    lines = Console()
     for setting in words.SETTINGS:
         value = words.shown(setting, getattr(in_force, setting.name))
         source = sources[setting.name]
-        table.add_row(
-            setting.variable,
-            value,
-            "environment" if source == setting.variable else source,
-            setting.help,
-            style=None if source == "default" else "bold",
-        )
-    Console().print(table)
-    Console().print(
+        where = "environment" if source == setting.variable else source
+        style = None if source == "default" else "bold"
+        # A line of its own for the value, so that an address stays whole on a narrow terminal.
+        said = f"{setting.variable} = {value or '(empty)'}  [{where}]"
+        lines.print(said, style=style, markup=False, highlight=False, soft_wrap=True)
+        lines.print(Padding(Text(setting.help, style="dim"), (0, 0, 0, 4)))
+    lines.print(
         f"In {words.FILE} the names are those after {words.PREFIX}, in lower case.", style="dim"
     )
