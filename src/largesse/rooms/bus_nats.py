@@ -69,7 +69,10 @@ class NatsBus:
             raise Rejected("bus_unreachable", address=places, problem=problem) from None
         for topic in Topic:
             await bus._client.subscribe(f"{bus._prefix}.{topic}", cb=bus._hearing(topic))
-        await bus._client.flush()  # From here on nothing is said that we do not hear.
+        # From here on nothing is said that we do not hear. Twice, because the client's first question
+        # may overtake what it has not written yet; the second one comes after it.
+        await bus._client.flush()
+        await bus._client.flush()
         return bus
 
     def wake(self, topic: Topic, said: str = "") -> None:
