@@ -1,7 +1,7 @@
 """
 `kill -9` of a serving process under load, again and again on one data folder.
 
-Ten times in `make test`; `LARGESSE_FAULT_ROUNDS=200` in `make faults`. `LARGESSE_FAULT_SEED` plays
+Six times in `make test`; `LARGESSE_FAULT_ROUNDS=200` in `make faults`. `LARGESSE_FAULT_SEED` plays
 one course of events again (as far as two processes can play the same).
 """
 
@@ -15,7 +15,7 @@ import httpx
 from tests.faults import house, promises, town
 from tests.faults.town import Gift, Order, Town
 
-ROUNDS = int(os.environ.get("LARGESSE_FAULT_ROUNDS", "10"))
+ROUNDS = int(os.environ.get("LARGESSE_FAULT_ROUNDS", "6"))
 SEED = int(os.environ.get("LARGESSE_FAULT_SEED", "0")) or random.SystemRandom().getrandbits(32)
 VIEWERS = 4
 SENDS_MAX = 25
