@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from difflib import get_close_matches
 from ipaddress import ip_network
 from typing import Annotated, Any, Literal, get_type_hints
+from urllib.parse import parse_qs, unquote
 
 import msgspec
 from msgspec import Meta
@@ -262,6 +263,22 @@ def without_password(text: str) -> str:
     text = re.sub(r"(nats://)\S*@", r"\1***@", text)
     text = re.sub(r"(://[^:/@\s]*):\S*@", r"\1:***@", text)
     return re.sub(r"([?&](?:password|passfile|sslpassword)=)[^&\s]*", r"\1***", text)
+
+
+_SECRETS = r"([?&])(?:password|passfile|sslpassword)=[^&]*"
+
+
+def database_facts(url: str) -> dict[str, object]:
+    """Which database a URL names, as it may be shown: never with the password."""
+    # Whatever stands before the last @ may be a password, also where the URL is not well made.
+    shown = re.sub(_SECRETS, r"\1", url.partition("://")[2]).rpartition("@")[2]
+    address, _, query = shown.partition("?")
+    place, _, database = address.partition("/")
+    place = place or parse_qs(query).get("host", ["localhost"])[0]
+    host, colon, port = place.rpartition(":")
+    if not (colon and port.isdecimal()) or "," in place:
+        host, port = place, "5432"
+    return {"host": host, "port": int(port), "database": unquote(database)}
 
 
 def scheme_of(url: str) -> str:

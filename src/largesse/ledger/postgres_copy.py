@@ -8,7 +8,8 @@ from largesse.ledger import LedgerUnavailable, postgres_rows
 from largesse.ledger.copying import Head, Piece
 from largesse.ledger.model import Account
 from largesse.ledger.postgres_reader import PostgresReader, open_reader
-from largesse.ledger.postgres_server import FAILURES, Connection, check_migrated, connect, facts
+from largesse.ledger.postgres_server import FAILURES, Connection, check_migrated, connect
+from largesse.settings import database_facts
 
 _WRITE_TOTALS = """
     UPDATE ledger.accounts a SET flags = u.flags,
@@ -26,7 +27,7 @@ class PostgresStore:
     """See `copying.Store`. Made by `open_source`."""
 
     def __init__(self, url: str) -> None:
-        self.name = str(facts(url)["database"])
+        self.name = str(database_facts(url)["database"])
         self._url = url
 
     def read(self) -> contextlib.AbstractAsyncContextManager[PostgresReader]:
@@ -41,7 +42,7 @@ async def refuse_unfinished(connection: Connection, url: str) -> None:
         Rejected: ledger_copy_unfinished.
     """
     if await _is_unfinished(connection):
-        raise Rejected("ledger_copy_unfinished", file=str(facts(url)["database"]))
+        raise Rejected("ledger_copy_unfinished", file=str(database_facts(url)["database"]))
 
 
 async def _is_unfinished(connection: Connection) -> bool:
@@ -85,7 +86,7 @@ class PostgresTarget:
     """See `copying.Target`. Made by `open_target`."""
 
     def __init__(self, url: str, connection: Connection) -> None:
-        self.name = str(facts(url)["database"])
+        self.name = str(database_facts(url)["database"])
         self._url = url
         self._connection = connection
 

@@ -4,15 +4,14 @@ The PostgreSQL behind a ledger: connections, what is checked at the start, and w
 A server that may lose what it has acknowledged is refused before anything is asked of it.
 """
 
-import re
 from importlib.resources import files
 from typing import Any
-from urllib.parse import parse_qs, unquote
 
 import asyncpg  # type: ignore[import-untyped]
 
 from largesse import ids
 from largesse.errors import Rejected
+from largesse.settings import database_facts
 
 VERSION_MIN = 14
 """The oldest PostgreSQL that we know to work."""
@@ -37,7 +36,6 @@ FAILURES = (*_BROKEN, asyncpg.PostgresError, Rejected)
 Connection = Any
 """An asyncpg connection; the package has no types."""
 
-_SECRETS = re.compile(r"([?&])(?:password|passfile|sslpassword)=[^&]*")
 _MIGRATING = 0x6C617267_6C656467
 """The advisory lock under which the tables are made, by one process at a time."""
 _DURABLE = ("fsync", "full_page_writes", "synchronous_commit")
@@ -83,7 +81,9 @@ async def connect(url: str, *, allow_unsafe: bool) -> Connection:
     try:
         version = connection.get_server_version().major
         if version < VERSION_MIN:
-            raise Rejected("database_too_old", **facts(url), found=version, needed=VERSION_MIN)
+            raise Rejected(
+                "database_too_old", **database_facts(url), found=version, needed=VERSION_MIN
+            )
         await connection.execute(_SESSION)
         off = await connection.fetch(
             "SELECT name FROM pg_settings WHERE name = ANY($1) AND setting = 'off' ORDER BY name",
@@ -91,7 +91,7 @@ async def connect(url: str, *, allow_unsafe: bool) -> Connection:
         )
         if off and not allow_unsafe:
             settings = ", ".join(row[0] for row in off)
-            raise Rejected("database_unsafe", **facts(url), settings=settings)
+            raise Rejected("database_unsafe", **database_facts(url), settings=settings)
         await connection.set_type_codec(
             "uuid", schema="pg_catalog", format="binary", encoder=_id, decoder=bytes
         )
@@ -114,12 +114,14 @@ async def _reach(url: str) -> Connection:
             url, timeout=CONNECT_SECONDS_MAX, command_timeout=COMMAND_SECONDS_MAX
         )
     except asyncpg.InvalidAuthorizationSpecificationError:
-        raise Rejected("database_password_wrong", **facts(url)) from None
+        raise Rejected("database_password_wrong", **database_facts(url)) from None
     except asyncpg.InvalidCatalogNameError:
-        raise Rejected("database_missing", **facts(url)) from None
+        raise Rejected("database_missing", **database_facts(url)) from None
     except (ValueError, *FAILURES) as error:
         # Without the error's own words, which may show the password.
-        raise Rejected("database_unreachable", **facts(url), problem=type(error).__name__) from None
+        raise Rejected(
+            "database_unreachable", **database_facts(url), problem=type(error).__name__
+        ) from None
 
 
 async def migrate(url: str, *, allow_unsafe: bool = False) -> None:
@@ -148,7 +150,9 @@ async def migrate(url: str, *, allow_unsafe: bool = False) -> None:
                 await connection.execute(file.read_text(), timeout=MIGRATE_SECONDS_MAX)
                 await connection.execute("INSERT INTO ledger.migrations VALUES ($1)", number)
     except asyncpg.InsufficientPrivilegeError as error:
-        raise Rejected("database_not_allowed", **facts(url), problem=error.args[0]) from None
+        raise Rejected(
+            "database_not_allowed", **database_facts(url), problem=error.args[0]
+        ) from None
     finally:
         await let_go(connection)
 
@@ -163,9 +167,11 @@ async def check_migrated(connection: Connection, url: str) -> None:
     try:
         step = await _step(connection, url)
     except asyncpg.InsufficientPrivilegeError as error:
-        raise Rejected("database_not_allowed", **facts(url), problem=error.args[0]) from None
+        raise Rejected(
+            "database_not_allowed", **database_facts(url), problem=error.args[0]
+        ) from None
     if step is None or step < STEPS:
-        raise Rejected("ledger_not_migrated", **facts(url))
+        raise Rejected("ledger_not_migrated", **database_facts(url))
 
 
 async def _step(connection: Connection, url: str) -> int | None:
@@ -180,10 +186,12 @@ async def _step(connection: Connection, url: str) -> int | None:
     if not names:
         return None
     if not {"migrations", "head"} <= names:
-        raise Rejected("ledger_not_ours", file="ledger", **facts(url))
+        raise Rejected("ledger_not_ours", file="ledger", **database_facts(url))
     step: int = await connection.fetchval("SELECT coalesce(max(step), 0) FROM ledger.migrations")
     if step > STEPS:
-        raise Rejected("ledger_newer", file="ledger", format=step, known=STEPS, **facts(url))
+        raise Rejected(
+            "ledger_newer", file="ledger", format=step, known=STEPS, **database_facts(url)
+        )
     return step
 
 
@@ -206,16 +214,3 @@ def is_passing(error: BaseException) -> bool:
         return True
     state = getattr(error, "sqlstate", None) or ""
     return state in _PASSING_CODES or state.startswith(_PASSING_CLASSES)
-
-
-def facts(url: str) -> dict[str, object]:
-    """Which database a URL names, as it may be shown: never with the password."""
-    # Whatever stands before the last @ may be a password, also where the URL is not well made.
-    shown = _SECRETS.sub(r"\1", url.partition("://")[2]).rpartition("@")[2]
-    address, _, query = shown.partition("?")
-    place, _, database = address.partition("/")
-    place = place or parse_qs(query).get("host", ["localhost"])[0]
-    host, colon, port = place.rpartition(":")
-    if not (colon and port.isdecimal()) or "," in place:
-        host, port = place, "5432"
-    return {"host": host, "port": int(port), "database": unquote(database)}

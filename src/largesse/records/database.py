@@ -23,6 +23,7 @@ from sqlalchemy.exc import DBAPIError, TimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from largesse.errors import Rejected
+from largesse.settings import database_facts
 
 if TYPE_CHECKING:
     from largesse.records.postgres import Found
@@ -134,7 +135,7 @@ class Database:
         if _known(_version_of(found, url)) != HEAD:
             raise Rejected("records_not_migrated", needed=HEAD)
         if found.unsafe and not allow_unsafe:
-            raise Rejected("database_unsafe", **postgres.facts(url), settings=list(found.unsafe))
+            raise Rejected("database_unsafe", **database_facts(url), settings=list(found.unsafe))
         engine = postgres.engine(url)
         return await cls(engine, postgres.reading(engine), writers=postgres.WRITERS_MAX)._tried()
 
@@ -342,7 +343,7 @@ async def _migrate_server(url: str) -> None:
     except RecordsUnavailable as error:
         if error.reason != "not_allowed":
             raise
-        raise Rejected("database_not_allowed", **postgres.facts(url), problem=str(error)) from None
+        raise Rejected("database_not_allowed", **database_facts(url), problem=str(error)) from None
     finally:
         await engine.dispose()
 
@@ -383,7 +384,7 @@ def _version_of(found: "Found", url: str) -> str | None:
     if found.version is None and found.names:
         from largesse.records import postgres
 
-        raise Rejected("records_not_ours", **postgres.facts(url), schema=postgres.SCHEMA)
+        raise Rejected("records_not_ours", **database_facts(url), schema=postgres.SCHEMA)
     return found.version
 
 

@@ -5,10 +5,8 @@ Ours is the schema `records`. The rest of the database may belong to the ledger,
 schema is the connection's search path, so that statements and migrations are those of SQLite.
 """
 
-import re
 import time
 from typing import Any
-from urllib.parse import parse_qs, unquote
 
 import asyncpg  # type: ignore[import-untyped]
 import msgspec
@@ -16,6 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from largesse.errors import Rejected
+from largesse.settings import database_facts
 
 SCHEMA = "records"
 VERSION_MIN = 14
@@ -30,7 +29,6 @@ STATEMENT_SECONDS_MAX = 60
 REST_SECONDS_MAX = 5
 """A connection that nobody used for so long is asked whether it still works before it is used."""
 
-_SECRETS = re.compile(r"([?&])(?:password|passfile|sslpassword)=[^&]*")
 MIGRATING = 0x6C617267_72656301
 """The advisory lock under which the tables are migrated, by one host at a time."""
 
@@ -164,9 +162,13 @@ async def examine(url: str) -> Found:
     try:
         return await _examine(connection, url)
     except asyncpg.InsufficientPrivilegeError as error:
-        raise Rejected("database_not_allowed", **facts(url), problem=error.args[0]) from None
+        raise Rejected(
+            "database_not_allowed", **database_facts(url), problem=error.args[0]
+        ) from None
     except _AWAY as error:
-        raise Rejected("database_unreachable", **facts(url), problem=type(error).__name__) from None
+        raise Rejected(
+            "database_unreachable", **database_facts(url), problem=type(error).__name__
+        ) from None
     finally:
         await connection.close()
 
@@ -174,7 +176,7 @@ async def examine(url: str) -> Found:
 async def _examine(connection: Any, url: str) -> Found:
     version = connection.get_server_version().major
     if version < VERSION_MIN:
-        raise Rejected("database_too_old", **facts(url), found=version, needed=VERSION_MIN)
+        raise Rejected("database_too_old", **database_facts(url), found=version, needed=VERSION_MIN)
     off = await connection.fetch(
         "SELECT name FROM pg_settings WHERE name = ANY($1) AND setting = 'off' ORDER BY name",
         list(DURABLE),
@@ -190,33 +192,22 @@ async def _examine(connection: Any, url: str) -> Found:
         return Found(names, None, unsafe)
     versions = await connection.fetch("SELECT version_num FROM alembic_version")
     if len(versions) != 1:
-        raise Rejected("records_not_ours", **facts(url), schema=SCHEMA)
+        raise Rejected("records_not_ours", **database_facts(url), schema=SCHEMA)
     return Found(names, str(versions[0][0]), unsafe)
-
-
-def facts(url: str) -> dict[str, object]:
-    """Which database a URL names, as it may be shown: never with the password."""
-    # Whatever stands before the last @ may be a password, also where the URL is not well made.
-    shown = _SECRETS.sub(r"\1", url.partition("://")[2]).rpartition("@")[2]
-    address, _, query = shown.partition("?")
-    place, _, database = address.partition("/")
-    place = place or parse_qs(query).get("host", ["localhost"])[0]
-    host, colon, port = place.rpartition(":")
-    if not (colon and port.isdecimal()) or "," in place:
-        host, port = place, "5432"
-    return {"host": host, "port": int(port), "database": unquote(database)}
 
 
 async def _reach(url: str) -> Any:
     try:
         return await connect(url, statement_seconds=STATEMENT_SECONDS_MAX)
     except asyncpg.InvalidAuthorizationSpecificationError:
-        raise Rejected("database_password_wrong", **facts(url)) from None
+        raise Rejected("database_password_wrong", **database_facts(url)) from None
     except asyncpg.InvalidCatalogNameError:
-        raise Rejected("database_missing", **facts(url)) from None
+        raise Rejected("database_missing", **database_facts(url)) from None
     except (*_AWAY, ValueError, asyncpg.InterfaceError) as error:
         # Without the error's own words, which may show the URL.
-        raise Rejected("database_unreachable", **facts(url), problem=type(error).__name__) from None
+        raise Rejected(
+            "database_unreachable", **database_facts(url), problem=type(error).__name__
+        ) from None
 
 
 def _replace_what_broke(pool: sa.Pool) -> None:
