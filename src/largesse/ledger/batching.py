@@ -15,7 +15,7 @@ import msgspec
 
 from largesse.errors import Rejected
 from largesse.ledger import CHAINS_WAITING_MAX, LedgerUnavailable
-from largesse.ledger.model import Account, Chain
+from largesse.ledger.model import Account, AccountOutcome, Chain, Result
 
 BATCH_CHAINS_MAX = 512
 BATCH_TRANSFERS_MAX = 4_096
@@ -75,6 +75,34 @@ class RequestQueue:
         if self._wake is not None and self._chains_waiting >= self._wake_at:
             self.wake_up()
         return future
+
+    async def ask_accounts(self, accounts: Sequence[Account]) -> list[AccountOutcome]:
+        """
+        See `Ledger.create_accounts`; the outcomes, when a batch has written them.
+
+        Raises:
+            Rejected, LedgerUnavailable: as there.
+        """
+        slices = slices_of_accounts(accounts)
+        self.admit(len(slices))
+        requests = [self.ask((), (), each) for each in slices]
+        return [outcome for request in requests for outcome in await request]
+
+    async def ask_chains(
+        self, chains: Sequence[Chain], balances_of: Sequence[bytes]
+    ) -> list[Result]:
+        """
+        See `Ledger.create_transfers`; the results, when a batch has written them.
+
+        Raises:
+            Rejected, LedgerUnavailable: as there.
+        """
+        self.admit(len(chains))
+        if len(chains) == 1:
+            results: list[Result] = await self.ask(chains, balances_of, ())
+            return results
+        requests = [self.ask(each, balances_of, ()) for each in slices_of_chains(chains)]
+        return [result for request in requests for result in await request]
 
     def take(self) -> list[Request]:
         """What the next batch decides, at least one request where any waits."""

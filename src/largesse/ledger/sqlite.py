@@ -121,27 +121,19 @@ class SqliteLedger:
     # What is asked ---------------------------------------------------------------------------
 
     async def create_accounts(self, accounts: Sequence[Account]) -> list[AccountOutcome]:
-        slices = batching.slices_of_accounts(accounts)
-        self._admit(len(slices))
-        requests = [self._queue.ask((), (), each) for each in slices]
-        return [outcome for request in requests for outcome in await request]
+        self._refuse_when_closing()
+        return await self._queue.ask_accounts(accounts)
 
     async def create_transfers(
         self, chains: Sequence[Chain], balances_of: Sequence[bytes] = ()
     ) -> list[Result]:
         rules.assert_askable(chains)
-        self._admit(len(chains))
-        if len(chains) == 1:
-            results: list[Result] = await self._queue.ask(chains, balances_of, ())
-            return results
-        slices = batching.slices_of_chains(chains)
-        requests = [self._queue.ask(each, balances_of, ()) for each in slices]
-        return [result for request in requests for result in await request]
+        self._refuse_when_closing()
+        return await self._queue.ask_chains(chains, balances_of)
 
-    def _admit(self, size: int) -> None:
+    def _refuse_when_closing(self) -> None:
         if self._closing:
             raise LedgerUnavailable("the ledger is closing")
-        self._queue.admit(size)
 
     async def lookup_accounts(self, account_ids: Iterable[bytes]) -> list[Account | None]:
         if self._closing:
